@@ -1,0 +1,232 @@
+"""Causal multi-head self-attention, every line explained, and the cache it generates with.
+
+Letters for shapes, here and everywhere in the course:
+
+    B  sequences in the batch          H  attention heads
+    T  positions read in this call     D  width of one head, C / H
+    S  positions that can be seen:     C  width of the model, d_model = H·D
+       those in the cache, then T
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from minigpt.config import check_dropout, check_heads, check_size, check_switch
+
+
+class MultiHeadAttention(nn.Module):
+    """Every position looks at itself and the positions before it, and takes what it needs.
+
+        head_h = softmax(Q_h K_hᵀ / √D) V_h        for h = 1 ... H
+        output = concat(head_1, ..., head_H) W_o + b_o
+
+    Args:
+        d_model: C, the width of the input and of the output.
+        n_heads: H, how many times to look; must divide d_model.
+        context_length: the most positions that can be seen at once.
+        dropout: probability, in [0, 1), that a weight is dropped while training.
+        bias: whether the four projections add a bias.
+
+    Raises:
+        TypeError, ValueError: an argument is of the wrong type or impossible; the message
+            names it, its value and what would be right.
+
+    Source: Vaswani et al. (2017), section 3.2, equation 1; the causal mask is section 3.2.3's.
+    At d_model = 768 with biases it has 4·(768² + 768) = 2,362,368 parameters.
+    """
+
+    #: True: PyTorch's fused kernel, the faster way to the same output. False: the explicit
+    #: formula always. Set it on one module, or here for all of them.
+    fused = True
+
+    def __init__(self, d_model, n_heads, context_length=1024, dropout=0.0, bias=True):
+        # The sizes are checked first: 768 numbers can't be shared out among 10 heads.
+        check_size("d_model", d_model)
+        check_size("n_heads", n_heads)
+        check_size("context_length", context_length)
+        check_heads(d_model, n_heads)
+        check_dropout(dropout)
+        check_switch("bias", bias)
+
+        # nn.Module keeps the list of the parameters that are assigned from here on.
+        super().__init__()
+
+        # The heads share the width: at C = 768, twelve heads are D = 64 wide each.
+        self.n_heads = n_heads
+        self.d_head = d_model // n_heads
+
+        # Needed in forward, and not parameters: nothing here is learned.
+        self.context_length = context_length
+        self.dropout = dropout
+
+        # W_q: what is this position looking for? All heads' questions are one matrix.
+        self.query = nn.Linear(d_model, d_model, bias)  # weight (C, C), bias (C,): C·C + C
+
+        # W_k: what does this position offer to those who look? Compared with the questions.
+        self.key = nn.Linear(d_model, d_model, bias)  # weight (C, C), bias (C,): C·C + C
+
+        # W_v: what does this position hand over to those who chose it?
+        self.value = nn.Linear(d_model, d_model, bias)  # weight (C, C), bias (C,): C·C + C
+
+        # W_o: mixes what the heads found, which until then lie side by side, unaware of each other.
+        self.output = nn.Linear(d_model, d_model, bias)  # weight (C, C), bias (C,): C·C + C
+
+    def forward(self, x, cache=None, return_weights=False):
+        """Attend.
+
+        Args:
+            x: one vector a position, (B, T, C).
+            cache: a `KVCache` that holds the keys and values of the positions before x; they
+                are seen too, and those of x are added to it. None: there is nothing before x.
+            return_weights: also return who looked at whom, which takes the explicit way.
+
+        Returns:
+            (B, T, C), or with return_weights the pair of it and the weights, (B, H, T, S);
+            each row of S weights sums to 1.
+
+        Raises:
+            ValueError: x is not (B, T, C), or more than context_length positions would be seen.
+            RuntimeError: a cache is used while gradients are recorded.
+        """
+        # Without this check, a wrong width would fail inside the first product, with less to go by.
+        d_model = self.n_heads * self.d_head
+        if x.dim() != 3 or x.size(-1) != d_model:
+            raise ValueError(f"x must be (B, T, {d_model}); got {tuple(x.shape)}")
+
+        # The cache counts: S positions are seen, of which the first S - T were read earlier.
+        T = x.size(1)
+        S = T if cache is None else cache.length + T
+        if self.context_length < S:
+            raise ValueError(f"x may show {self.context_length} positions at most; got {S}")
+
+        # 1. Project: three linear maps of the same x. Q = x W_q + b_q, and likewise K and V.
+        queries = self.query(x)  # (B, T, C)
+        keys = self.key(x)  # (B, T, C)
+        values = self.value(x)  # (B, T, C)
+
+        # 2. Split: head h gets the h-th slice of D numbers, and from here on works by itself.
+        queries_h = self.split_heads(queries)  # (B, H, T, D)
+        keys_h = self.split_heads(keys)  # (B, H, T, D)
+        values_h = self.split_heads(values)  # (B, H, T, D)
+
+        # 3. Remember: keys and values never change once computed, so the earlier ones are
+        #    taken from the cache. Queries need no cache: only the new positions ask.
+        if cache is None:
+            seen_keys, seen_values = keys_h, values_h  # (B, H, S, D)
+        else:
+            seen_keys, seen_values = cache.append(keys_h, values_h)  # (B, H, S, D)
+
+        # 4. Look: softmax(QKᵀ/√D)V. Two ways to the same result: one to read, one to be fast.
+        if return_weights or not self.fused:
+            weights = self.attention_weights(queries_h, seen_keys)  # (B, H, T, S)
+            kept = F.dropout(weights, self.dropout, self.training)  # (B, H, T, S)
+            found = kept @ seen_values  # (B, H, T, D)
+        else:
+            found = self.fused_attention(queries_h, seen_keys, seen_values)  # (B, H, T, D)
+
+        # 5. Merge: the heads' findings side by side again, in the order they were split in.
+        by_position = found.transpose(1, 2)  # (B, T, H, D)
+        merged = by_position.flatten(2)  # (B, T, C)
+
+        # 6. Mix: the output projection, the first place where heads learn of each other.
+        out = self.output(merged)  # (B, T, C)
+        return (out, weights) if return_weights else out
+
+    def split_heads(self, x):
+        """(B, T, C) -> (B, H, T, D): the last axis cut into heads, the heads put before the positions."""
+        # A view: C = H·D numbers in a row are read as H rows of D. Nothing is moved or copied.
+        heads = x.unflatten(-1, (self.n_heads, self.d_head))  # (B, T, H, D)
+        # H next to B, because the products of step 4 treat all axes but the last two as a batch.
+        return heads.transpose(1, 2)  # (B, H, T, D)
+
+    def attention_weights(self, queries, keys):
+        """softmax(QKᵀ/√D) with the future masked: (B, H, T, D), (B, H, S, D) -> (B, H, T, S)."""
+        # QKᵀ: every query times every key. The larger the product, the better they match.
+        keys_t = keys.transpose(-2, -1)  # (B, H, D, S)
+        products = queries @ keys_t  # (B, H, T, S)
+
+        # /√D: D random products add up to something √D large; unscaled, the softmax would
+        # saturate and hardly learn (Vaswani et al., section 3.2.1).
+        scores = products / math.sqrt(self.d_head)  # (B, H, T, S)
+
+        # Causality: query t is position S - T + t, and sees no later key. Ones mark the future.
+        T, S = scores.shape[-2:]
+        ones = torch.ones(T, S, dtype=torch.bool, device=scores.device)  # (T, S)
+        future = ones.triu(S - T + 1)  # (T, S)
+
+        # e^(-∞) = 0: a masked score gets no weight, and the others share the whole.
+        masked = scores.masked_fill(future, -math.inf)  # (B, H, T, S)
+        return masked.softmax(dim=-1)  # (B, H, T, S)
+
+    def fused_attention(self, queries, keys, values):
+        """Step 4 in one kernel, which never stores the (T, S) weights; same arguments, same result."""
+        # The kernel knows one mask by name, the causal one of T = S. A single query sees all.
+        # Between the two (several positions after a filled cache), the mask is spelled out.
+        T, S = queries.size(-2), keys.size(-2)
+        mask = None
+        if 1 < T < S:
+            ones = torch.ones(T, S, dtype=torch.bool, device=queries.device)  # (T, S)
+            mask = ones.tril(S - T)  # (T, S)
+
+        # Evaluation drops nothing; this function, unlike nn.Dropout, has to be told.
+        dropout = self.dropout if self.training else 0.0
+        return F.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=mask, dropout_p=dropout, is_causal=T == S
+        )  # (B, H, T, D)
+
+    def extra_repr(self):
+        """What `print(module)` shows besides the projections."""
+        # The projections print their own sizes; only this module knows how they are shared out.
+        return f"{self.n_heads} heads of {self.d_head}, context_length={self.context_length}"
+
+
+class KVCache:
+    """The keys and values that one attention layer has computed so far.
+
+    Generating a token reads one new position. Without a cache all earlier positions would be
+    projected again for every token, and always to the same keys and values.
+
+    Args:
+        context_length: how many positions there will be room for. It is reserved at the
+            first append, so that appending copies the new positions and no others.
+    """
+
+    def __init__(self, context_length):
+        check_size("context_length", context_length)
+        self.context_length = context_length
+        #: How many positions are held: S after an append, 0 before the first.
+        self.length = 0
+        self.keys: Tensor | None = None
+        self.values: Tensor | None = None
+
+    def append(self, keys, values):
+        """Add T positions and return all S that are now held.
+
+        Args:
+            keys, values: (B, H, T, D) each.
+
+        Returns:
+            Two views, (B, H, S, D) each.
+
+        Raises:
+            RuntimeError: gradients are being recorded, which writing in place would corrupt.
+            ValueError: the batch is not the one the cache was begun with, or the room is used up.
+        """
+        if torch.is_grad_enabled() and (keys.requires_grad or values.requires_grad):
+            raise RuntimeError("a KVCache is for generation: call the model under torch.no_grad()")
+        B, H, T, D = keys.shape
+        if self.keys is None:
+            self.keys = keys.new_empty(B, H, self.context_length, D)
+            self.values = values.new_empty(B, H, self.context_length, D)
+        if self.keys.size(0) != B:
+            raise ValueError(f"keys must have the cache's batch of {self.keys.size(0)}; got {B}")
+        end = self.length + T
+        if end > self.context_length:
+            raise ValueError(f"keys must fit into {self.context_length} positions; {self.length} + {T} do not")
+        self.keys[:, :, self.length : end] = keys
+        self.values[:, :, self.length : end] = values
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]  # (B, H, S, D)

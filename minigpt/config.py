@@ -1,0 +1,159 @@
+"""The shape of a GPT: one frozen dataclass and the configurations that have names."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+ACTIVATIONS = ("gelu_tanh", "gelu", "relu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPTConfig:
+    """Everything that has to be decided before a GPT can be built.
+
+    Args:
+        vocab_size: V, how many different tokens there are.
+        context_length: the most positions the model can read at once. The length of an
+            actual input is T, and T <= context_length.
+        d_model: C, the numbers that stand for one position: the width of the model.
+        n_heads: H, attention heads a layer. Each is D = C / H wide, so H must divide C.
+        n_layers: L, how many blocks stand on top of each other.
+        d_ff: F, the width of the feed-forward layer inside a block; 4·C if not given.
+        dropout: the probability, in [0, 1), that a number is set to zero while training.
+        bias: whether linear layers and LayerNorms add a bias. GPT-2 and GPT-3 do.
+        tie_weights: whether the output head is the token embedding once more, as in GPT-2,
+            or a matrix of its own.
+        activation: the feed-forward layer's nonlinearity: "gelu_tanh" (GPT-2's approximation
+            of GELU), "gelu" (the exact one) or "relu".
+
+    Raises:
+        TypeError: a field has the wrong type: a size that is no int, a switch that is no bool.
+        ValueError: a field has the right type and an impossible value. Both errors name the
+            field, its value and what would be right.
+
+    Source: Radford et al. (2019), section 2.3, for GPT-2; Brown et al. (2020), section 2.1, for GPT-3.
+
+    >>> GPTConfig(vocab_size=50257, context_length=1024, d_model=768, n_heads=12, n_layers=12).d_head
+    64
+    """
+
+    vocab_size: int
+    context_length: int
+    d_model: int
+    n_heads: int
+    n_layers: int
+    d_ff: int | None = None
+    dropout: float = 0.0
+    bias: bool = True
+    tie_weights: bool = True
+    activation: str = "gelu_tanh"
+
+    def __post_init__(self):
+        if self.d_ff is None and is_size(self.d_model):
+            object.__setattr__(self, "d_ff", 4 * self.d_model)
+        for field in ("vocab_size", "context_length", "d_model", "n_heads", "n_layers", "d_ff"):
+            check_size(field, getattr(self, field))
+        check_heads(self.d_model, self.n_heads)
+        check_dropout(self.dropout)
+        for field in ("bias", "tie_weights"):
+            check_switch(field, getattr(self, field))
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {self.activation!r}")
+
+    @property
+    def d_head(self) -> int:
+        """D = C / H: how wide one attention head is."""
+        return self.d_model // self.n_heads
+
+    def but(self, **changes) -> "GPTConfig":
+        """This configuration with some fields changed, checked again.
+
+        A new d_model brings a new d_ff = 4·C along, unless d_ff had been set to something
+        else or is among the changes.
+
+        >>> CONFIGS["gpt2"].but(d_model=1024, n_heads=16).d_ff
+        4096
+        """
+        if self.d_ff == 4 * self.d_model:
+            changes = {"d_ff": None, **changes}
+        return replace(self, **changes)
+
+
+def is_size(value) -> bool:
+    """Whether a value is an int of at least 1 (True and False are not)."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def check_size(name: str, value) -> None:
+    """Raise unless `value` is an int of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int; got {value!r} ({type(value).__name__})")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1; got {value}")
+
+
+def check_heads(d_model: int, n_heads: int) -> None:
+    """Raise unless `n_heads` divides `d_model`; say which numbers of heads would."""
+    if d_model % n_heads:
+        divisors = [n for n in range(1, d_model + 1) if d_model % n == 0]
+        below = max(n for n in divisors if n < n_heads) if n_heads > 1 else 1
+        above = [n for n in divisors if n > n_heads][:1]
+        near = " or ".join(str(n) for n in [below, *above])
+        raise ValueError(
+            f"n_heads must divide d_model, so that every head is equally wide; "
+            f"got n_heads={n_heads}, d_model={d_model} (n_heads={near} would do)"
+        )
+
+
+def check_dropout(value) -> None:
+    """Raise unless `value` is a probability in [0, 1)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"dropout must be a number; got {value!r} ({type(value).__name__})")
+    if not 0 <= value < 1:
+        raise ValueError(f"dropout must be at least 0 and less than 1; got {value}")
+
+
+def check_switch(name: str, value) -> None:
+    """Raise unless `value` is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False; got {value!r} ({type(value).__name__})")
+
+
+def gpt2(d_model: int, n_heads: int, n_layers: int) -> GPTConfig:
+    """A GPT-2: byte-pair vocabulary of 50,257, 1,024 positions (Radford et al. 2019, Table 2)."""
+    return GPTConfig(vocab_size=50_257, context_length=1_024, d_model=d_model, n_heads=n_heads, n_layers=n_layers)
+
+
+def gpt3(d_model: int, n_heads: int, n_layers: int) -> GPTConfig:
+    """A GPT-3: GPT-2's vocabulary, 2,048 positions (Brown et al. 2020, section 2.1 and Table 2.1)."""
+    return gpt2(d_model, n_heads, n_layers).but(context_length=2_048)
+
+
+#: The configurations that have names. Where a row of the GPT-3 paper's Table 2.1 contradicts
+#: itself, what had to be chosen is said beside it.
+CONFIGS: Mapping[str, GPTConfig] = MappingProxyType(
+    {
+        # Small enough for two CPU cores: the model whose heads chapter 1 looks at.
+        "mini": GPTConfig(vocab_size=1_024, context_length=128, d_model=128, n_heads=4, n_layers=4),
+        # The homework: GPT-2 Large's width and heads with GPT-2 Small's twelve layers.
+        "homework": gpt2(1_280, 20, 12),
+        # Radford et al. (2019), Table 2. The paper gives no number of heads; the released
+        # models have heads 64 wide.
+        "gpt2": gpt2(768, 12, 12),
+        "gpt2-medium": gpt2(1_024, 16, 24),
+        "gpt2-large": gpt2(1_280, 20, 36),
+        "gpt2-xl": gpt2(1_600, 25, 48),
+        # Brown et al. (2020), Table 2.1.
+        "gpt3-small": gpt3(768, 12, 12),
+        "gpt3-medium": gpt3(1_024, 16, 24),
+        "gpt3-large": gpt3(1_536, 16, 24),
+        # The table says 24 heads of 128, which would make 3,072, not 2,048. 16 heads of 128 fit;
+        # the count of parameters is the same whatever the number of heads.
+        "gpt3-xl": gpt3(2_048, 16, 24),
+        "gpt3-2.7b": gpt3(2_560, 32, 32),
+        "gpt3-6.7b": gpt3(4_096, 32, 32),
+        # The table says d_model = 5,140 with 40 heads of 128, which make 5,120.
+        "gpt3-13b": gpt3(5_120, 40, 40),
+        "gpt3-175b": gpt3(12_288, 96, 96),
+    }
+)

@@ -1,0 +1,162 @@
+"""GPT: embeddings, a stack of blocks, a head. GPT-2's design; GPT-3's, but for sparse attention.
+
+Letters besides attention.py's: F = d_ff, V = vocab_size, L = n_layers, T_max = context_length.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from minigpt.attention import KVCache, MultiHeadAttention
+from minigpt.config import GPTConfig
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a nonlinearity between, applied to every position by itself.
+
+    Takes and returns (B, T, C). Source: Vaswani et al. (2017), section 3.3; GELU as in GPT
+    (Radford et al. 2018). At C = 768 with biases: 8·768² + 5·768 = 4,722,432 parameters.
+    """
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.activation = config.activation
+        self.expand = nn.Linear(config.d_model, config.d_ff, config.bias)  # weight (F, C), bias (F,): F·C + F
+        self.contract = nn.Linear(config.d_ff, config.d_model, config.bias)  # weight (C, F), bias (C,): C·F + C
+
+    def forward(self, x):
+        hidden = self.expand(x)  # (B, T, F)
+        if self.activation == "relu":
+            active = F.relu(hidden)  # (B, T, F)
+        else:
+            approximate = "tanh" if self.activation == "gelu_tanh" else "none"
+            active = F.gelu(hidden, approximate=approximate)  # (B, T, F)
+        return self.contract(active)  # (B, T, C)
+
+
+class Block(nn.Module):
+    """Attention, then feed-forward; each reads a normalised copy and adds to the residual stream.
+
+    Takes and returns (B, T, C). LayerNorm stands before each part (pre-LayerNorm): Radford et
+    al. (2019), section 2.3. At C = 768 with biases: 12·768² + 13·768 = 7,087,872 parameters.
+    """
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(config.d_model, bias=config.bias)  # weight (C,), bias (C,): C + C
+        self.attention = MultiHeadAttention(
+            config.d_model, config.n_heads, config.context_length, config.dropout, config.bias
+        )
+        self.norm2 = nn.LayerNorm(config.d_model, bias=config.bias)  # weight (C,), bias (C,): C + C
+        self.feed_forward = FeedForward(config)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x, cache: KVCache | None = None):
+        found = self.attention(self.norm1(x), cache)  # (B, T, C)
+        x = x + self.dropout(found)  # (B, T, C)
+        thought = self.feed_forward(self.norm2(x))  # (B, T, C)
+        return x + self.dropout(thought)  # (B, T, C)
+
+
+class GPT(nn.Module):
+    """A decoder-only transformer: token ids in, a score for every possible next token out.
+
+    Args:
+        config: the sizes; see `GPTConfig`.
+
+    Initialised as GPT-2: weights from a normal distribution of standard deviation 0.02, those
+    that write to the residual stream divided by √(2L), biases 0.
+
+    Source: Radford et al. (2019), section 2.3. `GPT(CONFIGS["gpt2"])` has 124,439,808 parameters.
+    """
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.config = config
+        self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)  # weight (V, C): V·C
+        self.position_embedding = nn.Embedding(config.context_length, config.d_model)  # weight (T_max, C): T_max·C
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.norm = nn.LayerNorm(config.d_model, bias=config.bias)  # weight (C,), bias (C,): C + C
+        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)  # weight (V, C)
+        if config.tie_weights:
+            self.head.weight = self.token_embedding.weight  # (V, C)
+        self.init_weights()
+
+    def init_weights(self):
+        """Draw all weights anew, as GPT-2 does, from PyTorch's global generator."""
+        residual_std = 0.02 / math.sqrt(2 * self.config.n_layers)
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            elif "norm" in name:
+                nn.init.ones_(parameter)
+            elif name.endswith(("attention.output.weight", "feed_forward.contract.weight")):
+                nn.init.normal_(parameter, std=residual_std)
+            else:
+                nn.init.normal_(parameter, std=0.02)
+
+    def forward(self, tokens, targets=None, cache: list[KVCache] | None = None):
+        """Score every token of the vocabulary as the successor of every position.
+
+        Args:
+            tokens: token ids, integers, (B, T).
+            targets: the ids that really come next, (B, T); -100 where there is none to score.
+            cache: what `new_cache` returned, while generating: tokens then continue what
+                was read before.
+
+        Returns:
+            logits (B, T, V), or with targets the pair of it and the loss: the mean
+            cross-entropy in nats a token.
+
+        Raises:
+            ValueError: tokens or targets are not (B, T), or the context is exceeded.
+        """
+        start = cache[0].length if cache else 0
+        self.check_tokens(tokens, targets, start)
+        x = self.embed(tokens, start)  # (B, T, C)
+        for i, block in enumerate(self.blocks):
+            x = block(x, cache[i] if cache else None)  # (B, T, C)
+        x = self.norm(x)  # (B, T, C)
+        logits = self.head(x)  # (B, T, V)
+        if targets is None:
+            return logits
+        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())  # ()
+        return logits, loss
+
+    def embed(self, tokens, start=0):
+        """What enters the first block: (B, T) token ids -> (B, T, C); `start` is the first position."""
+        positions = torch.arange(start, start + tokens.size(1), device=tokens.device)  # (T,)
+        meaning = self.token_embedding(tokens)  # (B, T, C)
+        place = self.position_embedding(positions)  # (T, C)
+        return self.dropout(meaning + place)  # (B, T, C)
+
+    def check_tokens(self, tokens, targets, start):
+        if tokens.dim() != 2 or tokens.dtype not in (torch.int64, torch.int32):
+            raise ValueError(f"tokens must be integers of shape (B, T); got {tokens.dtype} {tuple(tokens.shape)}")
+        if not 1 <= tokens.size(1) <= self.config.context_length - start:
+            raise ValueError(
+                f"tokens must be 1 to {self.config.context_length - start} positions long (context_length "
+                f"{self.config.context_length}, {start} in the cache); got {tokens.size(1)}"
+            )
+        if targets is not None and targets.shape != tokens.shape:
+            raise ValueError(f"targets must be shaped like tokens, {tuple(tokens.shape)}; got {tuple(targets.shape)}")
+
+    def new_cache(self) -> list[KVCache]:
+        """An empty key-value cache, one for each layer, to pass to `forward` while generating."""
+        return [KVCache(self.config.context_length) for _ in self.blocks]
+
+    @torch.no_grad()
+    def attention_weights(self, tokens):
+        """Who looks at whom: for each of the L layers the weights of its heads, (B, H, T, T).
+
+        The model is run as it is: call `eval()` first to leave dropout out of the embeddings.
+        """
+        self.check_tokens(tokens, None, 0)
+        x, weights = self.embed(tokens), []
+        for block in self.blocks:
+            weights.append(block.attention(block.norm1(x), return_weights=True)[1])
+            x = block(x)  # (B, T, C)
+        return weights
