@@ -1,0 +1,244 @@
+"""The source of anything in the package, with its comments in a column beside the code.
+
+Comments on lines of their own, and docstrings, become notes; a note and the code under it are a
+section with an anchor. Comments behind code (shapes, for the most part) stay where they are. The
+output is one piece of HTML without scripts: it looks the same on the built site, in Jupyter and in Colab.
+"""
+
+import ast
+import inspect
+import io
+import re
+import textwrap
+import tokenize
+from dataclasses import dataclass
+from functools import cache
+from html import escape
+from pathlib import Path
+
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
+
+
+@dataclass(frozen=True)
+class Section:
+    """A note and the code it speaks of.
+
+    Attributes:
+        anchor: the section's address on the page: the names of the class and function it stands
+            in, then `step-4` if the note begins with "4. ", else its number among that
+            function's sections, from 0 (the signature).
+        note: the comment or docstring, without # and quotation marks.
+        code: the lines of code, blank lines at either end removed; "" if there are none.
+        is_docstring: whether the note is a docstring.
+    """
+
+    anchor: str
+    note: str
+    code: str
+    is_docstring: bool = False
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """What `annotate` returns; a notebook shows it as a page of notes beside code.
+
+    Attributes:
+        name: what the source is of.
+        sections: notes and code, in the source's order.
+        bare: the same source without comments and docstrings.
+    """
+
+    name: str
+    sections: tuple[Section, ...]
+    bare: str
+
+    @property
+    def code_lines(self) -> int:
+        """Lines that hold code."""
+        return count_lines(self.bare)
+
+    @property
+    def note_lines(self) -> int:
+        """Lines of comments and docstrings, without those behind code."""
+        return sum(count_lines(section.note) for section in self.sections)
+
+    def __repr__(self):
+        return f"{self.name}: {self.code_lines} lines of code, {self.note_lines} of notes"
+
+    def _repr_html_(self):
+        switch = f"mg-{self.name}-bare"
+        return (
+            f'<style>{style()}</style><div class="mg-src" role="region" aria-label="Annotated source of {self.name}">'
+            f'<input type="checkbox" id="{switch}">'
+            f'<div class="mg-src-bar"><label for="{switch}">without comments</label><span>{self!r}</span></div>'
+            f'<ol class="mg-full">{"".join(map(section_html, self.sections))}</ol>'
+            f'<div class="mg-bare mg-code">{code_html(self.bare, self.name)}</div></div>'
+        )
+
+
+def annotate(source_of: object) -> Annotated:
+    """Show the source of a class, function or module beside its comments.
+
+    Args:
+        source_of: what to show; it must have been defined in a file.
+
+    Raises:
+        TypeError: there is no Python source to show, as for a number or a built-in.
+    """
+    try:
+        source = textwrap.dedent(inspect.getsource(source_of))
+    except (TypeError, OSError) as error:
+        raise TypeError(f"source_of must be a module, class or function with a source; got {source_of!r}") from error
+    name = getattr(source_of, "__name__", type(source_of).__name__).rpartition(".")[2]
+    return Annotated(name, sections(source, name), without_comments(source))
+
+
+def sections(source: str, name: str) -> tuple[Section, ...]:
+    """Cut a source into sections: a new one begins at a comment of its own, a def, a class, a docstring."""
+    lines = source.splitlines()
+    notes = comment_lines(source)
+    docs, starts = docstrings(source)
+    scopes = scope_of_lines(source, name)
+    found: list[Section] = []
+    note: list[str] = []
+    code: list[str] = []
+    scope, numbers = name, {}
+
+    def close(is_docstring=False):
+        nonlocal note, code
+        text = "\n".join(code).strip("\n")
+        if text or note:
+            number = numbers[scope] = numbers.get(scope, -1) + 1
+            step = re.match(r"(\d+)\. ", note[0]) if note else None
+            anchor = f"{scope}-step-{step[1]}" if step else f"{scope}-{number}"
+            found.append(Section(anchor, "\n".join(note), text, is_docstring))
+        note, code = [], []
+
+    number = 1
+    while number <= len(lines):
+        if number in docs:
+            end, text = docs[number]
+            note = text.splitlines()
+            close(is_docstring=True)
+            number = end
+        elif number in notes:
+            if code:
+                close()
+            note.append(notes[number])
+        else:
+            if number in starts and any(line.strip() for line in code):
+                close()
+            if not code:
+                scope = scopes.get(number, name)
+            code.append(lines[number - 1])
+        number += 1
+    close()
+    return tuple(found)
+
+
+def comment_lines(source: str) -> dict[int, str]:
+    """Line number and text of every comment that has a line to itself."""
+    return {
+        token.start[0]: token.string.lstrip("#:").removeprefix(" ").rstrip()
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT and token.line.lstrip().startswith("#")
+    }
+
+
+def docstrings(source: str) -> tuple[dict[int, tuple[int, str]], set[int]]:
+    """Where docstrings stand (first line: last line and text), and where defs and classes begin."""
+    docs, starts = {}, set()
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            continue
+        if not isinstance(node, ast.Module):
+            starts.add(min([node.lineno, *(d.lineno for d in node.decorator_list)]))
+        text = ast.get_docstring(node)
+        if text is not None:
+            docs[node.body[0].lineno] = (node.body[0].end_lineno, text)
+    return docs, starts
+
+
+def scope_of_lines(source: str, name: str) -> dict[int, str]:
+    """For every line the names of the classes and functions it stands in, joined by hyphens."""
+    scopes: dict[int, str] = {}
+
+    def visit(node, path):
+        for child in ast.iter_child_nodes(node):
+            inner = path
+            if isinstance(child, ast.ClassDef | ast.FunctionDef):
+                inner = path if child.name == path else f"{path}-{child.name}"
+                first = min([child.lineno, *(d.lineno for d in child.decorator_list)])
+                scopes.update(dict.fromkeys(range(first, child.end_lineno + 1), inner))
+            visit(child, inner)
+
+    visit(ast.parse(source), name)
+    return scopes
+
+
+def without_comments(source: str) -> str:
+    """The same code without comments, docstrings and doubled blank lines."""
+    lines = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column].rstrip()
+    docs, starts = docstrings(source)
+    hidden = {line for first, (last, _) in docs.items() for line in range(first, last + 1)}
+    kept = [(n, line) for n, line in enumerate(lines, 1) if n not in hidden and line.strip()]
+    return "\n".join(("\n" + line if n in starts and i else line) for i, (n, line) in enumerate(kept))
+
+
+def count_lines(text: str) -> int:
+    """Lines that are not blank."""
+    return sum(bool(line.strip()) for line in text.splitlines())
+
+
+def section_html(section: Section) -> str:
+    kind = ' class="mg-doc"' if section.is_docstring or not section.note else ""
+    link = f'<a href="#{section.anchor}" aria-label="Link to {section.anchor}">#</a>'
+    note = f'<div class="mg-note">{link}{note_html(section.note)}</div>' if section.note else ""
+    code = f'<div class="mg-code">{code_html(section.code, section.anchor)}</div>' if section.code else ""
+    return f'<li id="{section.anchor}"{kind}>{note}{code}</li>'
+
+
+def code_html(code: str, label: str) -> str:
+    marked = highlight(code, PythonLexer(stripnl=False, ensurenl=False), HtmlFormatter(nowrap=True))
+    marked = re.sub(r'<span class="(?:n|p|w|nn|bp|nb)">(.*?)</span>', r"\1", marked)  # not coloured: no need to ship
+    return f'<pre tabindex="0" aria-label="Code of {label}"><code>{marked}</code></pre>'
+
+
+def note_html(note: str) -> str:
+    """Paragraphs, indented formulas and the Google sections of a docstring, as HTML."""
+    parts = []
+    for block in re.split(r"\n\s*\n", note):
+        heading, _, rest = block.partition("\n")
+        if re.fullmatch(r"(Args|Returns|Raises|Attributes):", heading):
+            parts.append(f"<p><strong>{heading}</strong></p>{entries_html(textwrap.dedent(rest))}")
+        elif block.startswith(("    ", ">>>")):
+            parts.append(f"<pre><code>{escape(textwrap.dedent(block))}</code></pre>")
+        elif block.strip():
+            parts.append(f"<p>{inline_html(block)}</p>")
+    return "".join(parts)
+
+
+def entries_html(text: str) -> str:
+    """`name: what it is` lines, continued by deeper ones, as a definition list; other text as paragraphs."""
+    items = re.split(r"\n(?!\s)", text)
+    if not all(re.match(r"[\w, ]+: ", item) for item in items):
+        return f"<p>{inline_html(text)}</p>"
+    pairs = (item.split(": ", 1) for item in items)
+    return "<dl>" + "".join(f"<dt>{escape(n)}</dt><dd>{inline_html(what)}</dd>" for n, what in pairs) + "</dl>"
+
+
+def inline_html(text: str) -> str:
+    flowing = escape(" ".join(text.split()), quote=False)
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", flowing)
+
+
+@cache
+def style() -> str:
+    css = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
+    return re.sub(r"\s*([{};,>~])\s*", r"\1", " ".join(css.split()))

@@ -1,0 +1,167 @@
+"""How many parameters: from the configuration alone, by module, and of a module that exists.
+
+All formulas take the letters of attention.py and model.py, and b = 1 with biases, 0 without.
+The tests hold every one of them against live modules.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from torch import nn
+
+from minigpt.config import CONFIGS, GPTConfig
+from minigpt.table import Table
+
+#: The groups that a model's parameters fall into, in the order data meets them.
+GROUPS = ("token embedding", "position embedding", "attention", "feed-forward", "LayerNorm", "output head")
+
+
+def attention_params(d_model: int, bias: bool = True) -> int:
+    """Parameters of one `MultiHeadAttention`: 4·(C² + b·C). The number of heads plays no part.
+
+    >>> attention_params(768)
+    2362368
+    """
+    return 4 * (d_model**2 + bias * d_model)
+
+
+def feed_forward_params(d_model: int, d_ff: int, bias: bool = True) -> int:
+    """Parameters of one `FeedForward`: 2·C·F + b·(F + C).
+
+    >>> feed_forward_params(768, 3072)
+    4722432
+    """
+    return 2 * d_model * d_ff + bias * (d_ff + d_model)
+
+
+def norm_params(d_model: int, bias: bool = True) -> int:
+    """Parameters of one LayerNorm: a scale and, with biases, a shift for each of the C numbers."""
+    return d_model + bias * d_model
+
+
+def params_by_group(config: GPTConfig) -> dict[str, int]:
+    """The parameters of a whole model in the six `GROUPS`; they sum to `count_params(config)`."""
+    C, L, b = config.d_model, config.n_layers, config.bias
+    return {
+        "token embedding": config.vocab_size * C,
+        "position embedding": config.context_length * C,
+        "attention": L * attention_params(C, b),
+        "feed-forward": L * feed_forward_params(C, config.d_ff, b),
+        "LayerNorm": (2 * L + 1) * norm_params(C, b),
+        "output head": 0 if config.tie_weights else config.vocab_size * C,
+    }
+
+
+def count_params(config: GPTConfig) -> int:
+    """Trainable parameters of `GPT(config)`, without building it.
+
+    With biases, a tied head and F = 4·C this is C·(V + T_max + L·(12·C + 13) + 2).
+
+    >>> count_params(CONFIGS["homework"])
+    301771520
+    """
+    return sum(params_by_group(config).values())
+
+
+def by_module(config: GPTConfig) -> Table:
+    """Where the parameters are: a row for each kind of module, how many there are, what they sum to.
+
+    Raises:
+        ValueError: the rows don't sum to `count_params(config)` (`Table` checks its total).
+    """
+    C, L, b = config.d_model, config.n_layers, config.bias
+    kinds = [
+        ("token_embedding", "V·C", 1, config.vocab_size * C),
+        ("position_embedding", "T_max·C", 1, config.context_length * C),
+        ("block.norm1", "C + C" if b else "C", L, norm_params(C, b)),
+        ("block.attention", "4·(C² + C)" if b else "4·C²", L, attention_params(C, b)),
+        ("block.norm2", "C + C" if b else "C", L, norm_params(C, b)),
+        ("block.feed_forward", "2·C·F + F + C" if b else "2·C·F", L, feed_forward_params(C, config.d_ff, b)),
+        ("norm", "C + C" if b else "C", 1, norm_params(C, b)),
+        ("head", "0, tied" if config.tie_weights else "V·C", 1, 0 if config.tie_weights else config.vocab_size * C),
+    ]
+    rows = [(name, formula, each, times, each * times) for name, formula, times, each in kinds]
+    columns = ("module", "formula", "one has", "there are", "parameters")
+    return Table(columns, rows, total=count_params(config), code=(0,))
+
+
+def rule_of_thumb(config: GPTConfig) -> int:
+    """12·L·C²: the blocks' matrices alone, for F = 4·C.
+
+    Source: Kaplan et al. (2020), section 2.1, where it is called N and leaves out embeddings.
+
+    >>> rule_of_thumb(CONFIGS["gpt3-175b"])
+    173946175488
+    """
+    return 12 * config.n_layers * config.d_model**2
+
+
+def family(names: Iterable[str]) -> Table:
+    """Named configurations side by side: their sizes, their parameters, and the rule of thumb's error."""
+    rows = []
+    for name in names:
+        config = CONFIGS[name]
+        total, rule = count_params(config), rule_of_thumb(config)
+        sizes = (config.n_layers, config.d_model, config.n_heads)
+        rows.append((name, *sizes, total, rule, f"{(rule - total) / total:+.1%}"))
+    columns = ("name", "L", "C", "H", "parameters", "12·L·C²", "error")
+    return Table(columns, rows)
+
+
+def count(module: nn.Module, trainable: bool | None = None) -> int:
+    """Parameters that a live module holds; one that is used in two places counts once.
+
+    Args:
+        module: any module, on the meta device too.
+        trainable: True: only those with requires_grad. False: only those without. None: all.
+    """
+    return sum(p.numel() for p in module.parameters() if trainable is None or p.requires_grad == trainable)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a training log says of a model's size; printed in the form of PyTorch Lightning's summary.
+
+    Attributes:
+        trainable_params, other_params: how many learn, and how many don't.
+        size_bytes: what all of them take up.
+    """
+
+    trainable_params: int
+    other_params: int
+    size_bytes: int
+
+    def __str__(self):
+        lines = (
+            (short(self.trainable_params), "Trainable params"),
+            (short(self.other_params), "Non-trainable params"),
+            (short(self.trainable_params + self.other_params), "Total params"),
+            (f"{self.size_bytes / 1e6:,.3f}", "Total estimated model params size (MB)"),
+        )
+        return "\n".join(f"{number:<10}{what}" for number, what in lines)
+
+    __repr__ = __str__
+
+
+def summary(model: nn.Module) -> Summary:
+    """Count a live module's parameters and their bytes, as a training log does."""
+    size_bytes = sum(p.numel() * p.element_size() for p in model.parameters())
+    return Summary(count(model, trainable=True), count(model, trainable=False), size_bytes)
+
+
+def short(number: int) -> str:
+    """A count in thousands, millions, billions: 301771520 is "301 M", 2362368 is "2.4 M".
+
+    From 100 up the fraction is cut off, not rounded, which is why 301.77 million reads 301 M.
+
+    Raises:
+        ValueError: the number is negative.
+    """
+    if number < 0:
+        raise ValueError(f"number must be at least 0; got {number}")
+    power = 0
+    while number >= 1000 ** (power + 1) and power < 4:
+        power += 1
+    scaled = number / 1000**power
+    digits = str(int(scaled)) if power == 0 or scaled >= 100 else f"{scaled:.1f}"
+    return f"{digits} {' KMBT'[power]}".strip()

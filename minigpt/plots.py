@@ -1,0 +1,341 @@
+"""Every figure of the book, in one style.
+
+A figure is a `Picture`: SVG that takes the page's text colour, so that it reads in the light and in
+the dark, with an alternative text written by the function that drew it, from the numbers it drew.
+Three colours are Okabe and Ito's (2008), the purple is near Tol's; colour-blind readers can tell them
+apart, and a series is told apart by its label, too. No figure is wider than a phone can show.
+"""
+
+import io
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape
+
+import matplotlib as mpl
+import torch
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch, PathPatch
+from matplotlib.path import Path
+from torch import Tensor
+
+from minigpt.config import GPTConfig
+from minigpt.parameters import count_params, params_by_group
+
+BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#AC357A"
+SERIES = (BLUE, VERMILLION, GREEN, PURPLE)
+
+#: Stands for "the page's text colour" until the SVG is written.
+INK = "#010203"
+WIDTH_INCHES = 5.0
+
+STYLE = {
+    "svg.fonttype": "none",
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.labelsize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "lines.linewidth": 1.8,
+    "legend.frameon": False,
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure and what to read aloud in its stead.
+
+    Attributes:
+        figure: the matplotlib figure, to change or to save in another format.
+        alt: the alternative text.
+    """
+
+    figure: Figure
+    alt: str
+
+    def __repr__(self):
+        return f"Picture: {self.alt}"
+
+    def _repr_html_(self):
+        return f'<div class="mg-picture">{self.svg()}</div>'
+
+    def svg(self) -> str:
+        """The figure as an `<svg>` element that scales with its column."""
+        file = io.StringIO()
+        # The salt makes the ids in the file depend on the picture alone: the same every time, and
+        # different from those of any other picture on the page.
+        with mpl.rc_context({**STYLE, "svg.hashsalt": self.alt}):
+            self.figure.savefig(file, format="svg", metadata={"Date": None}, bbox_inches="tight", pad_inches=0.02)
+        svg = file.getvalue()
+        view = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+        width = round(float(view[1]) * 4 / 3 * 1.15)
+        body = svg[svg.index("<defs>", svg.index("</metadata>")) : svg.rindex("</svg>")]
+        body = re.sub(r'<g id="[^"]*"', "<g", body)  # "axes_1" and such, the same in every figure and used in none
+        body = re.sub(r"font: ([\d.]+)px [^;\"]+", r"font: \1px sans-serif", body)
+        body = re.sub(r"-?\d+\.\d+", lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), body)
+        body = re.sub(r"\s*\n\s*", " ", body.replace(INK, "currentColor"))
+        return (
+            f'<svg role="img" aria-label="{escape(self.alt)}" viewBox="{view[0][9:-1]}" '
+            f'style="width:100%;max-width:{width}px;height:auto" xmlns="http://www.w3.org/2000/svg" '
+            f'xmlns:xlink="http://www.w3.org/1999/xlink">{body}</svg>'
+        )
+
+    def save(self, path: str | pathlib.Path) -> None:
+        """Write the SVG, black on nothing, to a file."""
+        pathlib.Path(path).write_text(self.svg().replace("currentColor", "#000000"), encoding="utf-8")
+
+
+@contextmanager
+def drawing(height_inches: float, rows: int = 1, columns: int = 1, **options):
+    """A figure in the course's style, and its axes, to draw on."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
+        figure.patch.set_alpha(0)
+        axes = figure.subplots(rows, columns, **options)
+        for ax in figure.axes:
+            ax.patch.set_alpha(0)
+        yield figure, axes
+
+
+def word(token: str) -> str:
+    """A token as a figure shows it: spaces and line breaks made visible."""
+    return token.replace("Ġ", "·").replace("Ċ", "⏎").replace(" ", "·").replace("\n", "⏎").replace("$", r"\$")
+
+
+def matrix(ax, values: Tensor, colour: str, tokens: Sequence[str], fontsize: float, rows: bool = True) -> None:
+    """Draw values in [0, 1] as squares over tokens: nothing at 0, the full colour at 1, first row on top."""
+    T, shades = len(tokens), 50
+    squares: dict[int, list[tuple[int, int]]] = {}
+    for row, column in torch.cartesian_prod(torch.arange(T), torch.arange(T)).tolist():
+        squares.setdefault(round(values[row, column].item() * shades), []).append((column, row))
+    for shade in sorted(squares.keys() - {0}):  # one path for all squares of a shade: a tenth of the file
+        corners = [(x + dx, y + dy) for x, y in squares[shade] for dx, dy in ((0, 0), (1, 0), (1, 1), (0, 1), (0, 0))]
+        codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY] * len(squares[shade])
+        ax.add_patch(PathPatch(Path(corners, codes), fc=(*to_rgb(colour), shade / shades), lw=0))
+    ax.set_xlim(0, T)
+    ax.set_ylim(T, 0)
+    ax.set_aspect("equal")
+    ax.spines[:].set_visible(False)
+    names = [word(token) for token in tokens]
+    ax.set_xticks([i + 0.5 for i in range(T)], names, fontsize=fontsize, rotation=90)
+    ax.set_yticks([i + 0.5 for i in range(T)], names if rows else [""] * T, fontsize=fontsize)
+    ax.tick_params(length=0, pad=1)
+
+
+def heads(weights: Tensor, tokens: Sequence[str], titles: Sequence[str] | None = None) -> Picture:
+    """Attention weights of several heads over the same sentence: row looks at column.
+
+    Args:
+        weights: one matrix a head, (n, T, T), rows summing to 1.
+        tokens: the T tokens.
+        titles: what stands above each head; "head 1", ... if not given.
+
+    Raises:
+        ValueError: weights and tokens don't fit together.
+    """
+    n, T = len(weights), len(tokens)
+    if weights.shape != (n, T, T):
+        raise ValueError(f"weights must be (n, {T}, {T}) for {T} tokens; got {tuple(weights.shape)}")
+    titles = titles or [f"head {i}" for i in range(1, n + 1)]
+    columns = min(n, 2)
+    rows = -(-n // columns)
+    with drawing(2.5 * rows, rows, columns, squeeze=False) as (figure, axes):
+        for ax, head, title, colour in zip(axes.flat, weights, titles, SERIES * n, strict=False):
+            matrix(ax, head, colour, tokens, fontsize=6.5)
+            ax.set_title(title)
+        for ax in axes.flat[n:]:
+            ax.remove()
+    said = "; ".join(f"{t}: {strongest(h, tokens)}" for t, h in zip(titles, weights, strict=True))
+    return Picture(figure, f"Attention weights of {n} heads over {T} tokens, a square matrix each. {said}.")
+
+
+def strongest(head: Tensor, tokens: Sequence[str]) -> str:
+    """What a head looks at most, in words: the last token's choice and its weight."""
+    weight, place = head[-1].max(0)
+    return f"the last token, {word(tokens[-1])}, looks most at {word(tokens[place])} (weight {weight:.2f})"
+
+
+def softmax_steps(products: Tensor, weights: Tensor, tokens: Sequence[str]) -> Picture:
+    """One head's way from products to weights: QKᵀ/√D, the same with the future masked, the softmax.
+
+    Args:
+        products: the scaled products before the mask, (T, T).
+        weights: what the softmax made of them, (T, T).
+        tokens: the T tokens.
+    """
+    T = len(tokens)
+    low, high = products.min(), products.max()
+    positive = (products - low) / (high - low)
+    with drawing(2.5, 1, 3) as (figure, axes):
+        masked = positive.tril()
+        panels = [(positive, "scores QKᵀ/√D", BLUE), (masked, "future masked", BLUE), (weights, "softmax", VERMILLION)]
+        for ax, (values, title, colour) in zip(axes, panels, strict=True):
+            matrix(ax, values, colour, tokens, fontsize=7, rows=ax is axes[0])
+            ax.set_title(title)
+    return Picture(
+        figure,
+        f"Three {T} by {T} matrices. Scores from {low:.1f} to {high:.1f} fill the first; in the second everything "
+        f"right of the diagonal is gone, {T * (T - 1) // 2} of {T * T} scores; in the third each row sums to 1.",
+    )
+
+
+def lines(
+    x: Sequence[float],
+    series: Mapping[str, Sequence[float]],
+    xlabel: str,
+    ylabel: str,
+    log: str = "",
+    decimals: int = 2,
+) -> Picture:
+    """Lines over a common x axis, each with its name at its end.
+
+    Args:
+        x: where the points are.
+        series: a name and as many values as x for each line, four lines at most.
+        xlabel, ylabel: what the axes show, with the unit.
+        log: which axes are logarithmic: "", "x", "y" or "xy".
+        decimals: how many decimals the alternative text gives.
+    """
+    if len(series) > len(SERIES):
+        raise ValueError(f"series must hold {len(SERIES)} lines at most, or colours repeat; got {len(series)}")
+    last = sorted(values[-1] for values in series.values())
+    spread = max(max(values) for values in series.values())
+    crowded = any(high - low < spread / 15 for low, high in zip(last, last[1:], strict=False))
+    with drawing(2.7) as (figure, ax):
+        for (name, values), colour, marker in zip(series.items(), SERIES, "os^D", strict=False):
+            hollow = "none" if marker == "o" else colour  # seen through, where lines lie on each other
+            ax.plot(x, values, color=colour, marker=marker, markersize=6, markerfacecolor=hollow, label=name)
+            if not crowded:
+                at = {"xytext": (8, 0), "textcoords": "offset points", "va": "center"}
+                ax.annotate(name, (x[-1], values[-1]), **at)
+        if crowded:
+            ax.legend()
+        if "x" in log:
+            ax.set_xscale("log", base=2)
+            ticks = [x[0]]
+            for value in x:
+                if value >= 1.9 * ticks[-1]:
+                    ticks.append(value)
+            ax.set_xticks(ticks, [f"{value:,}" for value in ticks])
+            ax.minorticks_off()
+        if "y" in log:
+            ax.set_yscale("log")
+        else:
+            ax.set_ylim(bottom=0)
+        ax.set_xlabel(xlabel)
+        ax.set_ylabel(ylabel)
+    ends = "; ".join(f"{n}: from {v[0]:.{decimals}f} to {v[-1]:.{decimals}f}" for n, v in series.items())
+    return Picture(figure, f"{ylabel} against {xlabel}, from {x[0]:,} to {x[-1]:,}. {ends}.")
+
+
+def shares(configs: Mapping[str, GPTConfig]) -> Picture:
+    """Where the parameters sit: for every configuration a bar of 100 %, split by kind of module.
+
+    LayerNorms, a few thousandths of the whole, are counted with the attention and feed-forward
+    layers that read them.
+    """
+    parts = ("embeddings and head", "attention", "feed-forward")
+    names = list(configs)
+    values = {name: share_of(config) for name, config in configs.items()}
+    with drawing(0.9 + 0.3 * len(names)) as (figure, ax):
+        left = [0.0] * len(names)
+        for part, colour in zip(parts, SERIES, strict=False):
+            widths = [values[name][part] for name in names]
+            ink = "white" if colour == BLUE else "black"  # whichever can be read on it
+            ax.barh(names, widths, left=left, color=colour, height=0.72, label=part)
+            for y, (start, width) in enumerate(zip(left, widths, strict=True)):
+                if width > 6:
+                    ax.text(start + width / 2, y, f"{width:.0f}", ha="center", va="center", color=ink, fontsize=9)
+            left = [a + b for a, b in zip(left, widths, strict=True)]
+        ax.invert_yaxis()
+        ax.set_xlim(0, 100)
+        ax.set_xlabel("share of all parameters, %")
+        ax.tick_params(axis="y", length=0)
+        figure.legend(loc="outside upper center", ncols=3, handlelength=1, columnspacing=1)
+    said = "; ".join(
+        f"{n}: " + ", ".join(f"{part} {values[n][part]:.1f} %" for part in parts) for n in (names[0], names[-1])
+    )
+    return Picture(figure, f"Bars for {len(names)} models, split by kind of module. {said}.")
+
+
+def share_of(config: GPTConfig) -> dict[str, float]:
+    """The three shares that `shares` draws, in percent."""
+    groups, total = params_by_group(config), count_params(config)
+    norms = groups["LayerNorm"] / 2
+    embeddings = groups["token embedding"] + groups["position embedding"] + groups["output head"]
+    return {
+        "embeddings and head": 100 * embeddings / total,
+        "attention": 100 * (groups["attention"] + norms) / total,
+        "feed-forward": 100 * (groups["feed-forward"] + norms) / total,
+    }
+
+
+def architecture(config: GPTConfig) -> Picture:
+    """The whole GPT as a drawing: the residual stream upwards, what reads from it and adds to it."""
+    C, F, V, L = config.d_model, config.d_ff, config.vocab_size, config.n_layers
+    with drawing(6.2) as (figure, ax):
+        ax.set_xlim(0, 10.4)
+        ax.set_ylim(-0.2, 14.4)
+        ax.axis("off")
+
+        def box(y, label, colour, x=2.3, width=5.2):
+            rounded = {"boxstyle": "round,pad=0.08", "fc": (*to_rgb(colour), 0.16), "ec": colour}
+            ax.add_patch(FancyBboxPatch((x, y), width, 0.75, **rounded))
+            ax.text(x + width / 2, y + 0.37, label, ha="center", va="center", fontsize=9)
+
+        def arrow(x0, y0, x1, y1):
+            style = {"arrowstyle": "-|>", "color": INK, "lw": 1.1, "shrinkA": 0, "shrinkB": 0}
+            ax.annotate("", (x1, y1), (x0, y0), arrowprops=style)
+
+        def shape(y, text):
+            ax.text(8.15, y, text, va="center", fontsize=8.5, family="monospace")
+
+        stream = 1.2
+        box(0.0, "tokens", GREEN)
+        box(1.3, f"token embedding  {V:,} × {C:,}", BLUE)
+        box(2.6, f"+ position embedding  {config.context_length:,} × {C:,}", BLUE)
+        arrow(4.9, 0.83, 4.9, 1.22)
+        arrow(4.9, 2.13, 4.9, 2.52)
+        ax.plot([2.22, stream, stream], [2.97, 2.97, 3.5], color=INK, lw=1.1)
+        shape(0.37, "(B, T)")
+        shape(1.67, "(B, T, C)")
+        shape(2.97, "(B, T, C)")
+
+        dashed = {"boxstyle": "round,pad=0.1", "fc": "none", "ec": INK, "lw": 0.8, "ls": (0, (3, 3))}
+        ax.add_patch(FancyBboxPatch((0.45, 3.75), 7.3, 6.0, **dashed))
+        ax.text(8.15, 9.4, f"× {L}", va="center", fontsize=13)
+        arrow(stream, 3.5, stream, 10.5)
+        plus = {"boxstyle": "circle,pad=0.12", "fc": "#808080", "ec": INK, "alpha": 0.35}
+        parts = ((4.0, "LayerNorm 1", "attention", VERMILLION), (7.0, "LayerNorm 2", "feed-forward", PURPLE))
+        for base, norm, layer, colour in parts:
+            arrow(stream, base + 0.37, 2.2, base + 0.37)
+            box(base, norm, GREEN)
+            arrow(4.9, base + 0.83, 4.9, base + 1.22)
+            detail = f"{config.n_heads} heads of {config.d_head}" if layer == "attention" else f"to {F:,} and back"
+            box(base + 1.3, f"{layer}  {detail}", colour)
+            ax.plot([2.22, stream + 0.22], [base + 1.67, base + 1.67], color=INK, lw=1.1)
+            ax.text(stream, base + 1.67, "+", ha="center", va="center", fontsize=12, bbox=plus)
+            shape(base + 1.67, "(B, T, C)")
+        ax.text(0.75, 6.9, "residual stream", rotation=90, ha="center", va="center", fontsize=9)
+        ax.plot([stream, stream, 2.22], [10.4, 10.97, 10.97], color=INK, lw=1.1)
+        box(10.6, "final LayerNorm", GREEN)
+        arrow(4.9, 11.43, 4.9, 11.82)
+        tied = "the token embedding again" if config.tie_weights else "a matrix of its own"
+        box(11.9, f"head: {tied}", BLUE)
+        arrow(4.9, 12.73, 4.9, 13.12)
+        box(13.2, "logits", GREEN)
+        shape(10.97, "(B, T, C)")
+        shape(12.27, "(B, T, V)")
+        shape(13.57, "(B, T, V)")
+    return Picture(
+        figure,
+        f"The GPT from bottom to top. Tokens (B, T) become vectors by a token embedding, {V:,} by {C:,}, plus a "
+        f"position embedding, {config.context_length:,} by {C:,}. They enter the residual stream, which runs through "
+        f"{L} blocks. In a block, LayerNorm 1 and attention read the stream and add to it; LayerNorm 2 and "
+        f"feed-forward do the same. A final LayerNorm and the head, {tied}, make logits (B, T, V).",
+    )

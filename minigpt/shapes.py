@@ -1,0 +1,238 @@
+"""Shape comments that can be wrong: read from the source, held against the tensors of a real call.
+
+Two kinds of comment are understood, behind the code they speak of:
+
+    scores = products / math.sqrt(self.d_head)  # (B, H, T, S)
+    self.query = nn.Linear(d_model, d_model)  # weight (C, C), bias (C,): C·C + C
+
+The first says what shape the result has; the second what parameters a module holds, and, behind the
+colon, how many that makes. Letters are the course's (see attention.py and model.py); sums, differences
+and products of them are allowed.
+"""
+
+import ast
+import inspect
+import io
+import re
+import sys
+import textwrap
+import tokenize
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from minigpt.table import Table
+
+SHAPE = re.compile(r"\(([^()]*)\)")
+RESULT = re.compile(r"\([^()]*\)(, \([^()]*\))*$")
+PARAMETERS = re.compile(r"(\w+ \([^()]*\)(?:, \w+ \([^()]*\))*)(?:: (.+))?$")
+
+
+@dataclass(frozen=True)
+class ShapeComment:
+    """One comment that claims a shape.
+
+    Attributes:
+        path, line: where the statement ends, which is where the comment stands.
+        code: the statement, on one line.
+        targets: what the claim is about, as source: ("scores",), ("self.query.weight", ...) or
+            ("return",).
+        shapes: one tuple of dimensions for each target, as source: (("B", "T", "C"),).
+        count: how many parameters the comment says these are, as source; "" if it doesn't.
+    """
+
+    path: str
+    line: int
+    code: str
+    targets: tuple[str, ...]
+    shapes: tuple[tuple[str, ...], ...]
+    count: str = ""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A comment's target as it was when its line ran: `measured` is its shape, `claimed` the comment's."""
+
+    comment: ShapeComment
+    target: str
+    claimed: tuple[int, ...]
+    measured: tuple[int, ...]
+
+
+def evaluate(formula: str, letters: Mapping[str, int]) -> int:
+    """A dimension or a count, computed: `evaluate("C·C + C", {"C": 768})` is 590,592.
+
+    Raises:
+        ValueError: the formula holds a letter that `letters` doesn't give a value, or anything
+            but numbers, +, -, · and parentheses.
+    """
+    source = formula.replace("·", "*").replace("²", "**2")
+    for node in ast.walk(ast.parse(source, mode="eval")):
+        if isinstance(node, ast.Name) and node.id not in letters:
+            raise ValueError(f"letters must give {node.id} a value to compute {formula!r}; got {dict(letters)}")
+        if not isinstance(node, (ast.Expression, ast.BinOp, ast.Name, ast.Load, ast.Constant, ast.operator)):
+            raise ValueError(f"formula must hold letters, numbers, +, - and · only; got {formula!r}")
+    return eval(source, {"__builtins__": {}}, dict(letters))  # noqa: S307 - the nodes were checked above
+
+
+def read(source_of: object) -> list[ShapeComment]:
+    """All shape comments in the source of a module, class or function.
+
+    Raises:
+        ValueError: a comment that begins like a shape can't be read as one, or stands behind a
+            statement that has no result.
+    """
+    lines, first = inspect.getsourcelines(source_of)
+    first = max(first, 1)
+    return read_source(textwrap.dedent("".join(lines)), inspect.getsourcefile(source_of), first)
+
+
+def read_source(source: str, path: str, first_line: int = 1) -> list[ShapeComment]:
+    """As `read`, of a source that is given as text."""
+    comments = {
+        token.start[0]: token.string.lstrip("# ")
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT and not token.line.lstrip().startswith("#")
+    }
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        text = comments.get(getattr(node, "end_lineno", None), "")
+        if not isinstance(node, ast.Assign | ast.AnnAssign | ast.Return) or not text:
+            continue
+        code = " ".join(ast.unparse(node).split())
+        line = first_line + node.end_lineno - 1
+        if RESULT.match(text):
+            targets, shapes, count = result_targets(node), dims(text), ""
+            if len(shapes) == 1:
+                shapes = shapes * len(targets)
+        elif (match := PARAMETERS.match(text)) and isinstance(node, ast.Assign):
+            owner, names = ast.unparse(node.targets[0]), re.findall(r"(\w+) \(", match[1])
+            targets = tuple(f"{owner}.{name}" for name in names)
+            shapes, count = dims(match[1]), match[2] or ""
+        elif text.startswith("("):
+            raise ValueError(f"{path}:{line}: not a shape comment: {text!r}")
+        else:
+            continue
+        if len(targets) != len(shapes):
+            raise ValueError(f"{path}:{line}: {len(shapes)} shapes for {len(targets)} results: {text!r}")
+        found.append(ShapeComment(path, line, code, targets, shapes, count))
+    return sorted(found, key=lambda comment: comment.line)
+
+
+def result_targets(node: ast.Assign | ast.AnnAssign | ast.Return) -> tuple[str, ...]:
+    if isinstance(node, ast.Return):
+        return ("return",)
+    target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+    return tuple(ast.unparse(part) for part in (target.elts if isinstance(target, ast.Tuple) else [target]))
+
+
+def dims(text: str) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(d.strip() for d in shape.split(",") if d.strip()) for shape in SHAPE.findall(text))
+
+
+def watch(call: Callable[[], object], letters: Mapping[str, int], sources: Iterable[object]) -> list[Seen]:
+    """Run `call` and look at every commented result while it runs.
+
+    Args:
+        call: what to run.
+        letters: what each letter is in this call: {"B": 2, "T": 5, ...}.
+        sources: the modules, classes or functions whose comments are watched.
+
+    Returns:
+        What was seen, in the order of execution. A line that runs n times is seen n times.
+    """
+    comments: dict[str, dict[int, ShapeComment]] = {}
+    spans: dict[str, dict[int, int]] = {}
+    for source in sources:
+        path = inspect.getsourcefile(source)
+        comments.setdefault(path, {}).update({comment.line: comment for comment in read(source)})
+        spans.setdefault(path, statement_ends(Path(path).read_text(encoding="utf-8")))
+    seen: list[Seen] = []
+    running: dict[object, int] = {}
+
+    def look(frame, returned=None, is_return=False):
+        comment = comments[frame.f_code.co_filename].get(running.pop(frame, 0))
+        if comment is None or (comment.targets == ("return",)) != is_return:
+            return
+        for target, shape in zip(comment.targets, comment.shapes, strict=True):
+            value = returned if is_return else eval(target, frame.f_globals, frame.f_locals)  # noqa: S307
+            claimed = tuple(evaluate(d, letters) for d in shape)
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, Tensor):
+                    seen.append(Seen(comment, target, claimed, tuple(part.shape)))
+
+    def trace(frame, event, arg):
+        path = frame.f_code.co_filename
+        if path not in comments:
+            return None
+        if event == "line":
+            statement = spans[path].get(frame.f_lineno, frame.f_lineno)
+            if running.get(frame) != statement:
+                look(frame)
+            running[frame] = statement
+        elif event == "exception":
+            running.pop(frame, None)
+        elif event == "return":
+            last = comments[path].get(running.get(frame, 0))
+            look(frame, arg, is_return=last is not None and last.targets == ("return",))
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+    return seen
+
+
+def statement_ends(source: str) -> dict[int, int]:
+    """For every line of a simple statement the line on which the statement ends."""
+    simple = (n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.stmt) and not hasattr(n, "body"))
+    return {line: n.end_lineno for n in simple for line in range(n.lineno, n.end_lineno + 1)}
+
+
+def wrong(seen: Iterable[Seen]) -> list[str]:
+    """A line for everything that was seen to have another shape than its comment says; [] if all is true."""
+    return [
+        f"{Path(s.comment.path).name}:{s.comment.line}: {s.target} is {s.measured}, "
+        f"but the comment says {shape_text(s)} = {s.claimed}"
+        for s in seen
+        if s.claimed != s.measured
+    ]
+
+
+def shape_text(seen: Seen) -> str:
+    """The shape as the comment spells it: "(B, T, C)"."""
+    shape = seen.comment.shapes[seen.comment.targets.index(seen.target)]
+    return f"({', '.join(shape)}{',' if len(shape) == 1 else ''})"
+
+
+def flow(call: Callable[[], object], letters: Mapping[str, int], sources: Iterable[object]) -> Table:
+    """What `watch` sees, as a table: the statement, the shape its comment claims, the shape it has.
+
+    A line that runs more than once, as those of a block do, has one row: the first time it ran.
+    """
+    first = {(s.comment.path, s.comment.line, s.target): s for s in reversed(watch(call, letters, sources))}
+    rows = [(s.comment.code, shape_text(s), str(s.measured)) for s in reversed(first.values())]
+    return Table(("statement", "says", "is"), rows, code=(0, 1, 2))
+
+
+def commented_params(source_of: type[nn.Module], letters: Mapping[str, int]) -> Table:
+    """The parameters that a module's comments claim, counted from the comments alone.
+
+    Args:
+        source_of: the class whose comments are read.
+        letters: what the letters of its formulas stand for: {"C": 768}.
+
+    Returns:
+        A row for each comment that counts (name, formula, parameters), and their sum.
+    """
+    counted = [comment for comment in read(source_of) if comment.count]
+    rows = []
+    for comment in counted:
+        owner = comment.targets[0].removeprefix("self.").rpartition(".")[0]
+        rows.append((owner, comment.count, evaluate(comment.count, letters)))
+    return Table(("module", "the comment says", "parameters"), rows, total=sum(row[2] for row in rows))
