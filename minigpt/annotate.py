@@ -207,7 +207,8 @@ def section_html(section: Section) -> str:
 def code_html(code: str, label: str) -> str:
     marked = highlight(code, PythonLexer(stripnl=False, ensurenl=False), HtmlFormatter(nowrap=True))
     marked = re.sub(r'<span class="(?:n|p|w|nn|bp|nb)">(.*?)</span>', r"\1", marked)  # not coloured: no need to ship
-    return f'<pre tabindex="0" aria-label="Code of {label}"><code>{marked}</code></pre>'
+    indent = min((len(line) - len(line.lstrip()) for line in code.splitlines() if line.strip()), default=0)
+    return f'<pre tabindex="0" aria-label="Code of {label}" style="--indent:{indent}"><code>{marked}</code></pre>'
 
 
 def note_html(note: str) -> str:

@@ -90,16 +90,40 @@ class Picture:
         pathlib.Path(path).write_text(self.svg().replace("currentColor", "#000000"), encoding="utf-8")
 
 
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures side by side where there is room, under each other where there is not.
+
+    Attributes:
+        pictures: what to show.
+        width_px: how wide one should be, at least, before they are put under each other.
+    """
+
+    pictures: tuple[Picture, ...]
+    width_px: int
+
+    def __repr__(self):
+        return "\n".join(map(repr, self.pictures))
+
+    def _repr_html_(self):
+        cell = f'<div style="flex:1 1 {self.width_px}px;max-width:{round(1.5 * self.width_px)}px">'
+        cells = "".join(f"{cell}{picture.svg()}</div>" for picture in self.pictures)
+        return (
+            f'<div class="mg-picture" style="display:flex;flex-wrap:wrap;gap:1em;justify-content:center">{cells}</div>'
+        )
+
+
 @contextmanager
-def drawing(height_inches: float, rows: int = 1, columns: int = 1, **options):
+def drawing(height_inches: float, width_inches: float = WIDTH_INCHES):
     """A figure in the course's style, and its axes, to draw on."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
+        figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
         figure.patch.set_alpha(0)
-        axes = figure.subplots(rows, columns, **options)
-        for ax in figure.axes:
-            ax.patch.set_alpha(0)
-        yield figure, axes
+        ax = figure.subplots()
+        ax.patch.set_alpha(0)
+        yield figure, ax
+        figure.draw_without_rendering()  # lay it out once, or every rendering would move it by a hair
+        figure.set_layout_engine("none")
 
 
 def word(token: str) -> str:
@@ -107,28 +131,33 @@ def word(token: str) -> str:
     return token.replace("Ġ", "·").replace("Ċ", "⏎").replace(" ", "·").replace("\n", "⏎").replace("$", r"\$")
 
 
-def matrix(ax, values: Tensor, colour: str, tokens: Sequence[str], fontsize: float, rows: bool = True) -> None:
-    """Draw values in [0, 1] as squares over tokens: nothing at 0, the full colour at 1, first row on top."""
+def matrix(values: Tensor, tokens: Sequence[str], title: str, colour: str, alt: str) -> Picture:
+    """Values in [0, 1] as squares: nothing at 0, the full colour at 1, first row on top, tokens at both sides."""
     T, shades = len(tokens), 50
     squares: dict[int, list[tuple[int, int]]] = {}
     for row, column in torch.cartesian_prod(torch.arange(T), torch.arange(T)).tolist():
         squares.setdefault(round(values[row, column].item() * shades), []).append((column, row))
-    for shade in sorted(squares.keys() - {0}):  # one path for all squares of a shade: a tenth of the file
-        corners = [(x + dx, y + dy) for x, y in squares[shade] for dx, dy in ((0, 0), (1, 0), (1, 1), (0, 1), (0, 0))]
-        codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY] * len(squares[shade])
-        ax.add_patch(PathPatch(Path(corners, codes), fc=(*to_rgb(colour), shade / shades), lw=0))
-    ax.set_xlim(0, T)
-    ax.set_ylim(T, 0)
-    ax.set_aspect("equal")
-    ax.spines[:].set_visible(False)
-    names = [word(token) for token in tokens]
-    ax.set_xticks([i + 0.5 for i in range(T)], names, fontsize=fontsize, rotation=90)
-    ax.set_yticks([i + 0.5 for i in range(T)], names if rows else [""] * T, fontsize=fontsize)
-    ax.tick_params(length=0, pad=1)
+    with drawing(3.2, 3.2) as (figure, ax):
+        for shade in sorted(squares.keys() - {0}):  # one path for all squares of a shade: a tenth of the file
+            corners = [
+                (x + dx, y + dy) for x, y in squares[shade] for dx, dy in ((0, 0), (1, 0), (1, 1), (0, 1), (0, 0))
+            ]
+            codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY] * len(squares[shade])
+            ax.add_patch(PathPatch(Path(corners, codes), fc=(*to_rgb(colour), shade / shades), lw=0))
+        ax.set_xlim(0, T)
+        ax.set_ylim(T, 0)
+        ax.set_aspect("equal")
+        ax.set_title(title)
+        ax.spines[:].set_visible(False)
+        names, places = [word(token) for token in tokens], [i + 0.5 for i in range(T)]
+        ax.set_xticks(places, names, fontsize=8, rotation=90)
+        ax.set_yticks(places, names, fontsize=8)
+        ax.tick_params(length=0, pad=2)
+    return Picture(figure, alt)
 
 
-def heads(weights: Tensor, tokens: Sequence[str], titles: Sequence[str] | None = None) -> Picture:
-    """Attention weights of several heads over the same sentence: row looks at column.
+def heads(weights: Tensor, tokens: Sequence[str], titles: Sequence[str] | None = None) -> Gallery:
+    """Attention weights of several heads over the same tokens: row looks at column.
 
     Args:
         weights: one matrix a head, (n, T, T), rows summing to 1.
@@ -142,46 +171,37 @@ def heads(weights: Tensor, tokens: Sequence[str], titles: Sequence[str] | None =
     if weights.shape != (n, T, T):
         raise ValueError(f"weights must be (n, {T}, {T}) for {T} tokens; got {tuple(weights.shape)}")
     titles = titles or [f"head {i}" for i in range(1, n + 1)]
-    columns = min(n, 2)
-    rows = -(-n // columns)
-    with drawing(2.5 * rows, rows, columns, squeeze=False) as (figure, axes):
-        for ax, head, title, colour in zip(axes.flat, weights, titles, SERIES * n, strict=False):
-            matrix(ax, head, colour, tokens, fontsize=6.5)
-            ax.set_title(title)
-        for ax in axes.flat[n:]:
-            ax.remove()
-    said = "; ".join(f"{t}: {strongest(h, tokens)}" for t, h in zip(titles, weights, strict=True))
-    return Picture(figure, f"Attention weights of {n} heads over {T} tokens, a square matrix each. {said}.")
+    pictures = []
+    for i, (head, title) in enumerate(zip(weights, titles, strict=True)):
+        weight, place = head[-1].max(0)
+        alt = (
+            f"Attention weights of {title} over {T} tokens, a square matrix. The last token, {word(tokens[-1])}, "
+            f"looks most at {word(tokens[place])}, token {place + 1}, with weight {weight:.2f}."
+        )
+        pictures.append(matrix(head, tokens, title, SERIES[i % len(SERIES)], alt))
+    return Gallery(tuple(pictures), 280)
 
 
-def strongest(head: Tensor, tokens: Sequence[str]) -> str:
-    """What a head looks at most, in words: the last token's choice and its weight."""
-    weight, place = head[-1].max(0)
-    return f"the last token, {word(tokens[-1])}, looks most at {word(tokens[place])} (weight {weight:.2f})"
-
-
-def softmax_steps(products: Tensor, weights: Tensor, tokens: Sequence[str]) -> Picture:
-    """One head's way from products to weights: QKᵀ/√D, the same with the future masked, the softmax.
+def softmax_steps(scores: Tensor, weights: Tensor, tokens: Sequence[str]) -> Gallery:
+    """One head's way to its weights: QKᵀ/√D, the same with the future masked, the softmax.
 
     Args:
-        products: the scaled products before the mask, (T, T).
+        scores: QKᵀ/√D before the mask, (T, T).
         weights: what the softmax made of them, (T, T).
         tokens: the T tokens.
     """
-    T = len(tokens)
-    low, high = products.min(), products.max()
-    positive = (products - low) / (high - low)
-    with drawing(2.5, 1, 3) as (figure, axes):
-        masked = positive.tril()
-        panels = [(positive, "scores QKᵀ/√D", BLUE), (masked, "future masked", BLUE), (weights, "softmax", VERMILLION)]
-        for ax, (values, title, colour) in zip(axes, panels, strict=True):
-            matrix(ax, values, colour, tokens, fontsize=7, rows=ax is axes[0])
-            ax.set_title(title)
-    return Picture(
-        figure,
-        f"Three {T} by {T} matrices. Scores from {low:.1f} to {high:.1f} fill the first; in the second everything "
-        f"right of the diagonal is gone, {T * (T - 1) // 2} of {T * T} scores; in the third each row sums to 1.",
+    T, low, high = len(tokens), scores.min(), scores.max()
+    shown = (scores - low) / (high - low).clamp(min=1e-9)
+    hidden = T * (T - 1) // 2
+    alts = (
+        f"Scores of {T} queries by {T} keys, from {low:.1f} to {high:.1f}, all of them filled in.",
+        f"The same scores; the {hidden} of {T * T} above the diagonal are gone.",
+        f"The weights the softmax makes of them. Each row sums to 1; the largest weight is {weights.max():.2f}.",
     )
+    titles, values = ("scores QKᵀ/√D", "future masked", "softmax"), (shown, shown.tril(), weights)
+    colours = (BLUE, BLUE, VERMILLION)
+    panels = zip(values, titles, colours, alts, strict=True)
+    return Gallery(tuple(matrix(v, tokens, title, colour, alt) for v, title, colour, alt in panels), 200)
 
 
 def lines(
@@ -208,8 +228,9 @@ def lines(
     crowded = any(high - low < spread / 15 for low, high in zip(last, last[1:], strict=False))
     with drawing(2.7) as (figure, ax):
         for (name, values), colour, marker in zip(series.items(), SERIES, "os^D", strict=False):
-            hollow = "none" if marker == "o" else colour  # seen through, where lines lie on each other
-            ax.plot(x, values, color=colour, marker=marker, markersize=6, markerfacecolor=hollow, label=name)
+            first = marker == "o"  # broader, to be seen where another lies on it
+            size = {"markersize": 9 if first else 5, "linewidth": 4 if first else 1.8}
+            ax.plot(x, values, color=colour, marker=marker, label=name, **size)
             if not crowded:
                 at = {"xytext": (8, 0), "textcoords": "offset points", "va": "center"}
                 ax.annotate(name, (x[-1], values[-1]), **at)

@@ -10,7 +10,7 @@ STYLE = (
     ".mg-table th,.mg-table td{padding:.25em .7em;text-align:left;color:inherit;background:none;"
     "border:0;border-bottom:1px solid rgba(128,128,128,.35)}.mg-table .num{text-align:right;white-space:nowrap}"
     ".mg-table tfoot td,.mg-table tfoot th{font-weight:600;border-bottom:0;border-top:2px solid currentColor}"
-    ".mg-table code{background:none;border:0;padding:0;color:inherit;font-size:.92em;white-space:pre}</style>"
+    ".mg-table code{background:none;border:0;padding:0;color:inherit;font-size:.92em;white-space:pre-wrap}</style>"
 )
 
 
