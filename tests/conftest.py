@@ -1,0 +1,71 @@
+"""What several test files need: the repository's root, the built site, a browser."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+REPOSITORY = "https://github.com/some-teacher/gpt-course"
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory) -> Path:
+    """The site, built as a fork would build it: clean, warnings as errors, its own repository."""
+    out = tmp_path_factory.mktemp("site")
+    program = Path(sys.executable).parent / "jupyter-book"
+    command = [program, "build", ROOT, "-W", "--keep-going", "--path-output", out]
+    environment = {**os.environ, "MINIGPT_REPOSITORY": REPOSITORY}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=out)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return out / "_build" / "html"
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="session")
+def address(site) -> str:
+    """Where the built site is served."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(site)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium: the system's, else Playwright's own. None at all skips, but fails in CI."""
+    from playwright.sync_api import Error, sync_playwright
+
+    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    with sync_playwright() as playwright:
+        try:
+            running = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        except Error as error:
+            reason = "no browser found; one command cures it: .venv/bin/playwright install chromium"
+            if os.environ.get("CI"):
+                pytest.fail(f"{reason}\n{error}")
+            pytest.skip(reason)
+        yield running
+        running.close()

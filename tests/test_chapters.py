@@ -1,0 +1,205 @@
+"""The chapters say what their cells print, define nothing twice, and come out the same again."""
+
+import ast
+import inspect
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from conftest import ROOT
+from transformers import GPT2Config, GPT2LMHeadModel
+
+import minigpt
+from minigpt import CONFIGS, GPT
+
+sys.path.insert(0, str(ROOT / "tools"))
+import chapters  # noqa: E402
+
+CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
+names = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+
+# A number a reader could want to check: with a separator, with decimals, of three digits or more, or with a unit.
+NUMBER = re.compile(
+    r"(?<![\w.,])(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.\d+|\d{3,}"
+    r"|\d+(?=\s?(?:%|percent|[KMGT]i?B\b|[MB]\b|million|billion|bytes|tokens|parameters|digits\b)))(?![\w])"
+)
+
+
+def prose(notebook) -> str:
+    """The text of a chapter without code, citations, addresses and marks of the markup."""
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    text = re.sub(r"```.*?```|`[^`]*`|\{cite[^}]*\}`[^`]*`|<[^>]*>|\]\([^)]*\)", " ", text, flags=re.DOTALL)
+    text = re.sub(r"Python 3\.\d+", " ", text)  # held against pyproject.toml below
+    return text.replace("{,}", ",")
+
+
+def printed(notebook) -> str:
+    """What the cells of a chapter print: text and tables, but neither annotated source nor figures."""
+    parts = []
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            html = data.get("text/html", "")
+            if "mg-src" not in html and "mg-picture" not in html:
+                parts += [output.get("text", ""), data.get("text/plain", ""), re.sub(r"<[^>]*>", " ", html)]
+    return "\n".join(parts)
+
+
+def unprinted(notebook) -> list[str]:
+    """Numbers of the prose that no cell prints."""
+    known = set(re.findall(r"(?<![\w.,])\d[\d,]*(?:\.\d+)?", printed(notebook)))
+    known = {number.rstrip(",") for number in known}
+    return [number for number in NUMBER.findall(prose(notebook)) if number not in known]
+
+
+@names
+def test_every_number_in_the_prose_is_printed_by_a_cell(path):
+    assert unprinted(nbformat.read(path, as_version=4)) == []
+
+
+def test_an_unprinted_number_is_found():
+    notebook = nbformat.read(ROOT / "book" / "03_parameters.ipynb", as_version=4)
+    planted = ("301,771,521 in all", "a share of 26.2 %", "$2{,}362{,}369$", "some 12345 of them", "and 99 million")
+    notebook.cells.append(nbformat.v4.new_markdown_cell(". ".join(planted)))
+    assert unprinted(notebook) == ["301,771,521", "26.2", "2,362,369", "12345", "99"]
+
+
+@names
+def test_a_chapter_defines_nothing_that_the_package_has(path):
+    package = {"MultiHeadAttention", "KVCache", "FeedForward", "Block", "GPT", "GPTConfig"}
+    for module in Path(minigpt.__file__).parent.glob("*.py"):
+        tree = ast.parse(module.read_text(encoding="utf-8"))
+        package |= {node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code" and "%pip" not in cell.source:
+            for node in ast.walk(ast.parse(cell.source)):
+                assert not isinstance(node, ast.ClassDef), "a chapter shows classes of the package, it has none"
+                if isinstance(node, ast.FunctionDef):
+                    assert node.name not in package
+
+
+@names
+def test_a_chapter_begins_with_the_colab_cell_and_asks_before_it_tells(path):
+    notebook = nbformat.read(path, as_version=4)
+    repository = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
+    assert notebook.cells[0].source == chapters.colab_cell()
+    assert f"git+{repository['url']}@{repository['branch']}" in notebook.cells[0].source
+    if path.stem[0].isdigit():
+        text = prose(notebook)
+        for part in ("Predict", "## Move it", "## Exercises", "<details>", "## Where next", "Paper and code"):
+            assert part in "\n".join(c.source for c in notebook.cells), part
+        assert text.count("?") > 5
+
+
+@pytest.mark.parametrize("name", ["README.md", "book/index.ipynb"])
+def test_the_python_that_is_promised_is_the_one_that_is_required(name):
+    required = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    promised = set(re.findall(r"Python (3\.\d+)", (ROOT / name).read_text(encoding="utf-8")))
+    assert {f">={version}" for version in promised} == {required}
+
+
+@names
+def test_stored_outputs_hold_nothing_that_changes_by_itself(path):
+    raw = path.read_text(encoding="utf-8")
+    assert not re.search(r"0x[0-9a-f]{8,}|/home/|/tmp/|/root/|/work/|image/png", raw)
+    notebook = json.loads(raw)
+    assert notebook["metadata"] == chapters.METADATA
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    assert len({cell["id"] for cell in notebook["cells"]}) == len(notebook["cells"])
+    assert path.stat().st_size < 400_000
+
+
+@names
+def test_every_picture_has_an_alternative_text(path):
+    html = "".join(
+        output.get("data", {}).get("text/html", "")
+        for cell in nbformat.read(path, as_version=4).cells
+        for output in cell.get("outputs", [])
+    )
+    labels = re.findall(r'<svg role="img" aria-label="([^"]*)"', html)
+    assert len(labels) == html.count("<svg") and all(len(label) > 40 for label in labels)
+
+
+def test_executed_twice_the_chapters_are_the_same_bytes(tmp_path):
+    """`make chapters` changes nothing, neither now nor the next time."""
+    for path in CHAPTERS:
+        copy = tmp_path / path.name
+        shutil.copy(path, copy)
+        chapters.run(copy)
+        assert copy.read_bytes() == path.read_bytes(), f"{path.name} is stale: make chapters"
+
+
+def test_a_chapter_that_fails_keeps_its_file(tmp_path):
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(chapters.colab_cell()), nbformat.v4.new_code_cell("1 / 0")]
+    )
+    path = tmp_path / "bad.ipynb"
+    nbformat.write(notebook, path)
+    before = path.read_bytes()
+    with pytest.raises(Exception, match="ZeroDivisionError"):
+        chapters.run(path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# no Colab cell")]), path)
+    with pytest.raises(ValueError, match="the first cell must be the Colab cell"):
+        chapters.run(path)
+
+
+@pytest.mark.parametrize(
+    "old, new", [("301,771,520", "301,771,521"), ("aria-label=", "aria-labels="), ("26.1 %", "26.2 %")]
+)
+def test_a_changed_number_in_a_stored_output_turns_nbval_red(old, new, tmp_path):
+    source = ROOT / "book" / "03_parameters.ipynb"
+    notebook = nbformat.read(source, as_version=4)
+    changed = 0
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            for holder, key in ((output, "text"), (output.get("data", {}), "text/html")):
+                if not changed and old in holder.get(key, ""):
+                    holder[key] = holder[key].replace(old, new, 1)
+                    changed += 1
+    assert changed == 1
+    path = tmp_path / source.name
+    nbformat.write(notebook, path)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        str(ROOT / "pyproject.toml"),
+    ]
+    done = subprocess.run([*command, str(path)], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1 and "1 failed" in done.stdout, done.stdout[-2000:]
+
+
+def glossary_rows():
+    text = (ROOT / "book" / "glossary.md").read_text(encoding="utf-8")
+    rows = [re.findall(r"`([^`]+)`", line.split("|")[2 if line.startswith("| $") or line.startswith("|  |") else 1]
+                       + line.split("|")[-2]) for line in text.splitlines() if line.startswith("|")]  # fmt: skip
+    return [row for row in rows if len(row) == 2]
+
+
+def test_the_glossarys_names_exist_on_both_sides():
+    rows = dict(glossary_rows())
+    ours = GPT(CONFIGS["mini"])
+    theirs = GPT2LMHeadModel(GPT2Config(n_embd=8, n_head=2, n_layer=1, vocab_size=9, n_positions=4))
+    fields = inspect.signature(minigpt.GPTConfig).parameters
+    modules = {name: other for name, other in rows.items() if name not in fields}
+    assert set(fields) - set(rows) == {"bias"}
+    for name in set(rows) & set(fields):
+        assert hasattr(theirs.config, rows[name]), rows[name]
+    ours_have = {name.rpartition(".")[0] for name in ours.state_dict()}
+    assert {name for name in ours_have if not re.match(r"blocks\.[1-9]", name)} <= set(modules)
+    for name, other in modules.items():
+        assert ours.get_submodule(name) is not None and theirs.get_submodule(other) is not None

@@ -1,0 +1,232 @@
+"""The comments are claims, and claims are tested: shapes against tensors, explanations for being there."""
+
+import ast
+import importlib.util
+import inspect
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+import minigpt
+from minigpt import GPTConfig, MultiHeadAttention, attention, model, shapes
+from minigpt.annotate import annotate
+
+# Every letter has a size of its own, so that no two can be taken for each other.
+CONFIG = GPTConfig(vocab_size=31, context_length=17, d_model=6, n_heads=3, n_layers=1, d_ff=13)
+LETTERS = {"B": 5, "C": 6, "H": 3, "D": 2, "F": 13, "V": 31, "T_max": 17}
+T, PAST = 4, 7
+
+
+def calls(attention, model):
+    """Calls that run every commented line of the two modules, each with its T and S."""
+    tokens = torch.randint(CONFIG.vocab_size, (LETTERS["B"], T))
+    earlier = torch.randint(CONFIG.vocab_size, (LETTERS["B"], PAST))
+    x = torch.randn(LETTERS["B"], T, CONFIG.d_model)
+    # Rebuilt from this module's classes, so that a planted copy is what runs.
+    gpt, layer = model.GPT(CONFIG).eval(), attention.MultiHeadAttention(CONFIG.d_model, CONFIG.n_heads)
+    relu = model.GPT(CONFIG.but(activation="relu")).eval()
+
+    def cached(**options):
+        cache = attention.KVCache(CONFIG.context_length)
+        with torch.no_grad():
+            layer(torch.randn(LETTERS["B"], PAST, CONFIG.d_model), cache)
+            return lambda: torch.no_grad()(layer)(x, cache, **options)
+
+    def cached_gpt():
+        cache = gpt.new_cache()
+        with torch.no_grad():
+            gpt(earlier, cache=cache)
+        return lambda: torch.no_grad()(gpt)(tokens, cache=cache)
+
+    yield lambda: model.GPT(CONFIG), T
+    yield lambda: attention.MultiHeadAttention(CONFIG.d_model, CONFIG.n_heads), T
+    yield lambda: gpt(tokens, tokens), T
+    yield lambda: relu(tokens), T
+    yield lambda: gpt.attention_weights(tokens), T
+    yield lambda: layer(x), T
+    yield cached(), PAST + T
+    yield cached(return_weights=True), PAST + T
+    yield cached_gpt(), PAST + T
+
+
+def watch_all(attention, model):
+    seen = []
+    for call, S in calls(attention, model):
+        seen += shapes.watch(call, {**LETTERS, "T": T, "S": S}, [attention, model])
+    return seen
+
+
+def test_letters_cannot_be_mistaken_for_each_other():
+    sizes = [*LETTERS.values(), T, PAST + T]
+    assert len(set(sizes)) == len(sizes)
+
+
+def test_every_shape_comment_is_true():
+    assert shapes.wrong(watch_all(attention, model)) == []
+
+
+def test_every_shape_comment_in_the_package_was_looked_at():
+    seen = {(s.comment.path, s.comment.line, s.target) for s in watch_all(attention, model)}
+    package = Path(minigpt.__file__).parent
+    claimed = set()
+    for path in package.rglob("*.py"):
+        for comment in shapes.read_source(path.read_text(encoding="utf-8"), str(path)):
+            claimed |= {(comment.path, comment.line, target) for target in comment.targets}
+    assert len(claimed) > 40
+    assert claimed - seen == set()
+
+
+def planted(module, line, old, new, tmp_path):
+    """A copy of a module in which one line's comment says something else."""
+    lines = Path(module.__file__).read_text(encoding="utf-8").splitlines()
+    assert old in lines[line - 1]
+    before, _, after = lines[line - 1].rpartition(old)
+    lines[line - 1] = before + new + after
+    path = tmp_path / f"{module.__name__.replace('.', '_')}_{line}.py"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return load(path)
+
+
+def load(path):
+    """The module in a file."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # inspect finds the source of its classes by this
+    spec.loader.exec_module(module)
+    return module
+
+
+def mutants():
+    """Each shape comment of the package with its last dimension replaced by another letter."""
+    for module in (attention, model):
+        for comment in shapes.read(module):
+            if comment.shapes[0]:
+                shape = comment.shapes[0]
+                old = f"({', '.join(shape)}{',' if len(shape) == 1 else ''})"
+                wrong = "S" if shape[-1] == "T" else "T" if shape[-1] == "S" else "H"
+                new = f"({', '.join([*shape[:-1], wrong])}{',' if len(shape) == 1 else ''})"
+                yield pytest.param(module, comment.line, old, new, id=f"{Path(module.__file__).stem}:{comment.line}")
+
+
+@pytest.mark.parametrize("module, line, old, new", list(mutants()))
+def test_a_wrong_shape_comment_is_found(module, line, old, new, tmp_path):
+    copy = planted(module, line, old, new, tmp_path)
+    seen = watch_all(copy, model) if module is attention else watch_all(attention, copy)
+    found = shapes.wrong(seen)
+    assert found and all(f":{line}: " in message for message in found)
+
+
+def test_a_wrong_parameter_count_in_a_comment_is_found():
+    true = {comment.line: comment for comment in shapes.read(MultiHeadAttention) if comment.count}
+    assert len(true) == 4
+    layer = MultiHeadAttention(12, 3)
+    for comment in true.values():
+        module = layer.get_submodule(comment.targets[0].split(".")[1])
+        assert shapes.evaluate(comment.count, {"C": 12}) == sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize("owner", [MultiHeadAttention, model.FeedForward, model.Block, model.GPT])
+def test_parameter_comments_count_what_the_module_holds(owner):
+    built = owner(CONFIG.d_model, CONFIG.n_heads) if owner is MultiHeadAttention else owner(CONFIG)
+    for comment in shapes.read(owner):
+        if comment.count:
+            module = built.get_submodule(comment.targets[0].removeprefix("self.").rpartition(".")[0])
+            claimed = shapes.evaluate(comment.count, LETTERS)
+            assert claimed == sum(p.numel() for p in module.parameters()), comment
+
+
+def test_the_comments_of_the_attention_sum_to_the_homeworks_number():
+    assert shapes.commented_params(MultiHeadAttention, {"C": 768}).total == 2_362_368
+
+
+def bare_lines(source):
+    """Code of an annotated class that no comment speaks of."""
+    found = []
+    for section in annotate(source).sections:
+        signature = section.code.lstrip().startswith(("class ", "def "))
+        if not section.note and not signature:
+            found.append(section.code)
+        if "\n\n" in section.code:
+            found.append(section.code.split("\n\n", 1)[1])
+        if signature and len(ast.parse(textwrap.dedent(section.code) + "\n  pass").body) != 1:
+            found.append(section.code)
+    return found
+
+
+def test_every_line_of_the_attention_is_explained():
+    assert bare_lines(MultiHeadAttention) == []
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("        # 6. Mix", "        surprise = 1\n\n        # 6. Mix"),
+        ("        # /√D: D random", "        surprise = 1\n        # /√D: D random"),
+        ("        # A view: ", "        surprise = 1\n        # A view: "),
+        ("        self.dropout = dropout\n", "        self.dropout = dropout\n\n        surprise = 1\n"),
+    ],
+)
+def test_a_bare_line_is_found(old, new, tmp_path):
+    source = Path(attention.__file__).read_text(encoding="utf-8")
+    assert source.count(old) == 1
+    path = tmp_path / "bare.py"
+    path.write_text(source.replace(old, new), encoding="utf-8")
+    copy = load(path)
+    found = bare_lines(copy.MultiHeadAttention)
+    assert len(found) == 1 and "surprise" in found[0]
+
+
+def test_every_tensor_of_the_attention_has_its_shape_behind_it():
+    tree = ast.parse(textwrap.dedent(inspect.getsource(MultiHeadAttention)))
+    commented = {comment.code for comment in shapes.read(MultiHeadAttention)}
+    silent = set()
+    for function in tree.body[0].body:
+        if isinstance(function, ast.FunctionDef) and function.name not in ("__init__", "extra_repr"):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Assign | ast.Return):
+                    code = " ".join(ast.unparse(node).split())
+                    if code not in commented:
+                        silent.add(code.partition(" = ")[0].strip("()"))
+    # Numbers, a mask that is None, and the one return whose parts have their shapes above it.
+    assert silent == {
+        "d_model",
+        "T",
+        "S",
+        "T, S",
+        "mask",
+        "dropout",
+        "return (out, weights) if return_weights else out",
+    }
+
+
+def test_a_name_in_the_attention_never_changes_shape():
+    shape_of = {}
+    for call, S in calls(attention, model):
+        for seen in shapes.watch(call, {**LETTERS, "T": T, "S": S}, [MultiHeadAttention]):
+            if seen.target != "return":
+                name = (seen.comment.path, seen.target)
+                assert shape_of.setdefault(name, shapes.shape_text(seen)) == shapes.shape_text(seen), seen.target
+
+
+@pytest.mark.parametrize(
+    "source, message",
+    [
+        ("x = f()  # (B, T\n", "not a shape comment"),
+        ("a, b, c = f()  # (B, T), (B,)\n", "2 shapes for 3 results"),
+    ],
+)
+def test_a_comment_that_only_looks_like_a_shape_is_an_error(source, message):
+    with pytest.raises(ValueError, match=message):
+        shapes.read_source(source, "some.py")
+
+
+def test_formulas_are_computed_and_nothing_else():
+    assert shapes.evaluate("C·C + C", {"C": 768}) == 590_592
+    assert shapes.evaluate("4·(C² + C)", {"C": 768}) == 2_362_368
+    with pytest.raises(ValueError, match="letters must give F a value"):
+        shapes.evaluate("F·C", {"C": 2})
+    with pytest.raises(ValueError, match="formula must hold letters"):
+        shapes.evaluate("print(C)", {"C": 2, "print": 1})

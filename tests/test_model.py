@@ -1,0 +1,166 @@
+import math
+
+import pytest
+import torch
+from huggingface import twin
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minigpt import CONFIGS, GPT, GPTConfig
+from minigpt.model import Block
+
+SMALL = GPTConfig(vocab_size=31, context_length=12, d_model=24, n_heads=4, n_layers=3)
+
+
+def spread_out(model):
+    """Random weights of ordinary size, biases and LayerNorms included: fresh ones hide mistakes."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.2)
+    return model.eval()
+
+
+def some_tokens(config=SMALL, B=3, T=9):
+    return torch.randint(config.vocab_size, (B, T))
+
+
+@pytest.mark.parametrize("dtype, atol", [(torch.float, 1e-5), (torch.double, 1e-12)])
+@pytest.mark.parametrize("activation", ["gelu_tanh", "gelu", "relu"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_logits_are_hugging_faces(dtype, atol, activation, tied):
+    config = SMALL.but(activation=activation, tie_weights=tied)
+    model = spread_out(GPT(config)).to(dtype)
+    if tied:
+        assert model.head.weight is model.token_embedding.weight
+    tokens = some_tokens()
+    with torch.no_grad():
+        ours, theirs = model(tokens), twin(model)(tokens).logits
+    assert theirs.std() > 0.1
+    assert torch.allclose(ours, theirs, atol=atol, rtol=0)
+
+
+def test_loss_is_hugging_faces():
+    model = spread_out(GPT(SMALL))
+    tokens = some_tokens()
+    _, loss = model(tokens[:, :-1], tokens[:, 1:])
+    assert loss.item() == pytest.approx(twin(model)(tokens, labels=tokens).loss.item(), abs=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_logits_are_hugging_faces_for_any_shape(data):
+    integer = lambda low, high: data.draw(st.integers(low, high))  # noqa: E731
+    heads = integer(1, 4)
+    config = GPTConfig(
+        vocab_size=integer(2, 50), context_length=integer(2, 12), d_model=heads * integer(1, 6), n_heads=heads,
+        n_layers=integer(1, 3), d_ff=integer(1, 30),
+    )  # fmt: skip
+    model = spread_out(GPT(config)).double()
+    tokens = some_tokens(config, B=2, T=integer(1, config.context_length))
+    with torch.no_grad():
+        assert torch.allclose(model(tokens), twin(model)(tokens).logits, atol=1e-12)
+
+
+def test_causal():
+    model = spread_out(GPT(SMALL)).double()
+    tokens = some_tokens()
+    changed = tokens.clone()
+    changed[:, 5] = (tokens[:, 5] + 1) % SMALL.vocab_size
+    before, after = model(tokens), model(changed)
+    assert torch.equal(before[:, :5], after[:, :5])
+    assert not torch.allclose(before[:, 5:], after[:, 5:])
+
+
+@pytest.mark.parametrize("cuts", [[1] * 9, [4, 5], [6, 1, 1, 1]])
+def test_with_a_cache_as_without(cuts):
+    model = spread_out(GPT(SMALL)).double()
+    tokens = some_tokens()
+    with torch.no_grad():
+        cache = model.new_cache()
+        pieces = [model(piece, cache=cache) for piece in tokens.split(cuts, dim=1)]
+        assert torch.allclose(torch.cat(pieces, 1), model(tokens), atol=1e-12)
+
+
+def test_gradients():
+    model = GPT(GPTConfig(vocab_size=5, context_length=3, d_model=4, n_heads=2, n_layers=1)).double()
+    tokens, targets = torch.randint(5, (1, 3)), torch.randint(5, (1, 3))
+    names, weights = zip(*model.named_parameters(), strict=True)
+
+    def loss(*weights):
+        return torch.func.functional_call(model, dict(zip(names, weights, strict=True)), (tokens, targets))[1]
+
+    assert torch.autograd.gradcheck(loss, weights)
+
+
+def test_untrained_it_guesses_evenly():
+    model = GPT(CONFIGS["mini"]).eval()
+    _, loss = model(some_tokens(model.config, T=64), some_tokens(model.config, T=64))
+    assert loss.item() == pytest.approx(math.log(1024), abs=0.05)
+
+
+def test_initialised_as_gpt2():
+    config = CONFIGS["gpt2"].but(n_layers=3, vocab_size=500)
+    model = GPT(config)
+    residual = 0.02 / math.sqrt(2 * config.n_layers)
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            assert (parameter == 0).all(), name
+        elif "norm" in name:
+            assert (parameter == 1).all(), name
+        else:
+            writes = name.endswith(("attention.output.weight", "feed_forward.contract.weight"))
+            assert parameter.std().item() == pytest.approx(residual if writes else 0.02, rel=0.02), name
+
+
+def test_a_target_of_minus_100_is_not_scored():
+    model = spread_out(GPT(SMALL))
+    tokens, targets = some_tokens(), some_tokens()
+    targets[:, 1:] = -100
+    assert torch.allclose(model(tokens, targets)[1], model(tokens[:, :1], targets[:, :1])[1], atol=1e-5)
+
+
+def test_attention_weights_are_those_of_the_forward_pass():
+    model = spread_out(GPT(SMALL)).double()
+    tokens, inputs = some_tokens(), []
+    for block in model.blocks:
+        block.attention.register_forward_pre_hook(lambda module, args: inputs.append(args[0]))
+    model(tokens)
+    expected = [block.attention(x, return_weights=True)[1] for block, x in zip(model.blocks, inputs[:], strict=True)]
+    weights = model.attention_weights(tokens)
+    assert all(torch.equal(a, b) for a, b in zip(weights, expected, strict=True))
+    assert all((w.std(dim=1) > 0).any() for w in weights)  # heads that differ
+
+
+def test_dropout_reaches_embeddings_and_both_branches():
+    model = GPT(SMALL.but(dropout=0.5)).train()
+    x = torch.randn(2, 4, SMALL.d_model)
+    assert (model.embed(some_tokens()) == 0).float().mean() > 0.3
+    block = Block(SMALL.but(dropout=0.9)).train()
+    assert not torch.allclose(block(x), block(x))
+    assert torch.equal(block.eval()(x), block(x))
+
+
+@pytest.mark.parametrize(
+    "tokens, message",
+    [
+        (torch.zeros(4, dtype=torch.long), r"tokens must be integers of shape \(B, T\); got torch.int64 \(4,\)"),
+        (torch.zeros(1, 4), "tokens must be integers.*torch.float32"),
+        (torch.zeros(1, 4, dtype=torch.bool), "tokens must be integers.*torch.bool"),
+        (torch.zeros(1, 0, dtype=torch.long), "tokens must be 1 to 12 positions long .*; got 0"),
+        (torch.zeros(1, 13, dtype=torch.long), "tokens must be 1 to 12 positions long .*; got 13"),
+    ],
+)
+def test_impossible_tokens_are_named(tokens, message):
+    with pytest.raises(ValueError, match=message):
+        GPT(SMALL)(tokens)
+
+
+def test_targets_must_match_and_the_cache_counts():
+    model = GPT(SMALL).eval()
+    with pytest.raises(ValueError, match=r"targets must be shaped like tokens, \(3, 9\); got \(3, 8\)"):
+        model(some_tokens(), some_tokens(T=8))
+    with torch.no_grad():
+        cache = model.new_cache()
+        model(some_tokens(T=9), cache=cache)
+        with pytest.raises(ValueError, match=r"tokens must be 1 to 3 positions long .*9 in the cache.*; got 4"):
+            model(some_tokens(T=4), cache=cache)

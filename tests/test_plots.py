@@ -1,0 +1,133 @@
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+import torch
+
+from minigpt import CONFIGS, plots
+
+TOKENS = ["To", "-", "Ġ<b>", "$", "Ċ"]
+BACKGROUNDS = ("#ffffff", "#14181e")  # the site's, light and dark
+
+
+def weights(n=2, T=5):
+    future = torch.ones(T, T, dtype=torch.bool).triu(1)
+    return torch.randn(n, T, T, dtype=torch.double).masked_fill(future, -torch.inf).softmax(-1)
+
+
+def pictures():
+    torch.manual_seed(0)
+    w = weights()
+    return {
+        **dict(zip(("head 1", "head 2"), plots.heads(w, TOKENS).pictures, strict=True)),
+        **dict(zip("QMW", plots.softmax_steps(torch.randn(5, 5), w[0], TOKENS).pictures, strict=True)),
+        "lines": plots.lines([1, 2, 4], {"a": [1, 2, 3], "b": [3, 2, 1]}, "x", "y", log="x"),
+        "shares": plots.shares({name: CONFIGS[name] for name in ("gpt2", "gpt3-175b")}),
+        "architecture": plots.architecture(CONFIGS["homework"]),
+    }
+
+
+@pytest.mark.parametrize("name", list(pictures()))
+def test_a_picture_is_a_labelled_image_in_the_pages_colour(name):
+    picture = pictures()[name]
+    root = ElementTree.fromstring(picture.svg())
+    assert root.get("role") == "img" and root.get("aria-label") == picture.alt
+    assert len(picture.alt) > 40
+    assert picture.svg() == picture.svg()
+    assert "currentColor" in picture.svg() and plots.INK not in picture.svg()
+    assert "http" not in re.sub(r"http://www.w3.org/\S+", "", picture.svg())
+    ids = re.findall(r'\bid="([^"]*)"', picture.svg())
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'(?:url\(#|href="#)([^)"]+)', picture.svg())) <= set(ids)
+
+
+def test_a_gallery_shows_all_of_its_pictures():
+    gallery = plots.heads(weights(), TOKENS)
+    assert gallery._repr_html_().count('<svg role="img"') == repr(gallery).count("Picture: ") == 2
+
+
+def test_a_single_token_can_be_drawn():
+    assert len(plots.softmax_steps(torch.zeros(1, 1), torch.ones(1, 1), ["a"]).pictures) == 3
+
+
+def test_pictures_on_one_page_share_no_id():
+    ids = [set(re.findall(r'\bid="([^"]*)"', picture.svg())) for picture in pictures().values()]
+    assert len(set.union(*ids)) == sum(map(len, ids))
+
+
+def test_a_picture_is_the_same_in_every_process():
+    program = "import sys; sys.path.insert(0, 'tests'); import test_plots as t, hashlib; " \
+        "print(hashlib.sha256(''.join(p.svg() for p in t.pictures().values()).encode()).hexdigest())"  # fmt: skip
+    once, again = (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout for _ in "12"
+    )
+    assert once == again and len(once) == 65
+
+
+def luminance(colour):
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(a, b):
+    low, high = sorted((luminance(a), luminance(b)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("colour", plots.SERIES)
+@pytest.mark.parametrize("background", BACKGROUNDS)
+def test_colours_stand_out_from_both_backgrounds(colour, background):
+    assert contrast(colour, background) >= 3  # WCAG 2.1, success criterion 1.4.11
+
+
+# Viénot, Brettel and Mollon (1999): how linear RGB looks without the red or the green cones.
+BLIND = {
+    "protan": [[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]],
+    "deutan": [[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]],
+}
+
+
+@pytest.mark.parametrize("kind", BLIND)
+def test_colours_are_told_apart_by_the_colour_blind(kind):
+    def seen(colour):
+        rgb = torch.tensor([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+        return (torch.tensor(BLIND[kind]) @ rgb**2.2).clamp(min=0) ** (1 / 2.2)
+
+    colours = [seen(colour) for colour in plots.SERIES]
+    apart = [(a - b).norm().item() for i, a in enumerate(colours) for b in colours[:i]]
+    assert min(apart) > 0.15
+
+
+def test_alternative_texts_give_the_numbers_that_were_drawn():
+    w = torch.tensor([[[1.0, 0, 0], [0.5, 0.5, 0], [0.25, 0.5, 0.25]]])
+    assert "looks most at b, token 2, with weight 0.50" in plots.heads(w, list("abc")).pictures[0].alt
+    assert "the 3 of 9 above the diagonal" in plots.softmax_steps(w[0], w[0], list("abc")).pictures[1].alt
+    assert "a: from 1.00 to 3.00" in plots.lines([1, 2], {"a": [1, 3]}, "x", "y").alt
+    assert "embeddings and head 31.6 %" in plots.shares({"gpt2": CONFIGS["gpt2"]}).alt
+
+
+def test_shares_add_up():
+    for config in CONFIGS.values():
+        assert sum(plots.share_of(config).values()) == pytest.approx(100)
+
+
+def test_tokens_are_shown_as_text():
+    assert plots.word("Ġa") == "·a" and plots.word("Ċ") == "⏎" and plots.word("$") == r"\$"
+    assert "&lt;b&gt;" in pictures()["head 1"].svg()
+
+
+def test_what_cannot_be_drawn_is_named():
+    with pytest.raises(ValueError, match=r"weights must be \(n, 3, 3\) for 3 tokens; got \(2, 5, 5\)"):
+        plots.heads(weights(), list("abc"))
+    with pytest.raises(ValueError, match="series must hold 4 lines at most, or colours repeat; got 5"):
+        plots.lines([1], {str(i): [1] for i in range(5)}, "x", "y")
+
+
+def test_a_picture_can_be_saved(tmp_path):
+    picture = pictures()["lines"]
+    picture.save(tmp_path / "lines.svg")
+    assert ElementTree.parse(tmp_path / "lines.svg").getroot().tag.endswith("svg")
+    assert "currentColor" not in (tmp_path / "lines.svg").read_text()

@@ -1,0 +1,262 @@
+"""The built site, as files and in a browser: nothing from outside, nothing broken, for everyone to read."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from bs4 import BeautifulSoup
+from conftest import REPOSITORY, ROOT
+
+CHAPTERS = ("book/01_attention", "book/02_gpt", "book/03_parameters")
+PAGES = ("book/index", *CHAPTERS, "book/glossary", "lessons/homework", "book/bibliography", "search", "genindex")
+pages = pytest.mark.parametrize("page", PAGES)
+
+
+def soup(path: Path) -> BeautifulSoup:
+    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+
+
+@pytest.fixture(scope="module")
+def html(site):
+    """Every page of the site, parsed."""
+    return {
+        path.relative_to(site).as_posix(): soup(path) for path in site.rglob("*.html") if "_static" not in path.parts
+    }
+
+
+def test_these_are_all_pages(html):
+    assert {f"{page}.html" for page in PAGES} | {"index.html"} == set(html)
+
+
+def broken_links(pages, site):
+    """Links of the pages, and files they load, that lead nowhere within the site."""
+    broken = []
+    ids = {name: {tag["id"] for tag in page.find_all(id=True)} for name, page in pages.items()}
+    for name, page in pages.items():
+        for tag in page.find_all(["a", "link", "script", "img"]):
+            address = tag.get("href") or tag.get("src")
+            parts = urlsplit(address or "")
+            if not address or parts.scheme or parts.netloc:
+                continue
+            path, anchor = unquote(parts.path), unquote(parts.fragment)
+            target = ((site / name).parent / path if path else site / name).resolve()
+            page = target.relative_to(site.resolve()).as_posix() if target.is_relative_to(site.resolve()) else ""
+            if not target.is_file() or (anchor and page in ids and anchor not in ids[page]):
+                broken.append((name, address))
+    return broken
+
+
+def test_no_link_or_anchor_is_broken(html, site):
+    assert broken_links(html, site) == []
+
+
+def test_a_broken_link_and_a_broken_anchor_are_found(html, site):
+    page = '<a href="02_gpt.html#nowhere">x</a><a href="gone.html">y</a><a href="#here">z</a><p id="here">'
+    planted = {**html, "book/index.html": BeautifulSoup(page, "html.parser")}
+    assert {"02_gpt.html#nowhere", "gone.html"} == {a for n, a in broken_links(planted, site) if n == "book/index.html"}
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_launch_buttons_follow_the_one_setting(page, html):
+    owner_and_name = REPOSITORY.removeprefix("https://github.com/")
+    links = {tag["href"] for tag in html[f"{page}.html"].select("a.dropdown-item[href], a.btn[href]")}
+    assert f"https://colab.research.google.com/github/{owner_and_name}/blob/main/{page}.ipynb" in links
+    assert f"https://mybinder.org/v2/gh/{owner_and_name}/main?urlpath=lab/tree/{page}.ipynb" in links
+    assert REPOSITORY in links
+    assert not any("your_account" in link for link in links)
+
+
+def test_without_an_override_the_setting_of_the_config_counts(tmp_path):
+    """The extension alone: what it makes of _config.yml's address and of a wrong one."""
+    program = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'book' / 'ext')!r}); import minigpt_site, types\n"
+        "c = types.SimpleNamespace(html_theme_options={'repository_url': 'https://github.com/A-b/c.git'})\n"
+        "minigpt_site.set_repository(None, c)\n"
+        "print(c.html_theme_options['repository_url'], c.html_baseurl)"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "MINIGPT_REPOSITORY"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.stdout.split() == ["https://github.com/A-b/c", "https://a-b.github.io/c/"]
+    wrong = subprocess.run(command, capture_output=True, text=True, env={**environment, "MINIGPT_REPOSITORY": "a/b"})
+    assert "MINIGPT_REPOSITORY must be https://HOST/OWNER/NAME; got 'a/b'" in wrong.stderr
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_a_chapter_can_be_downloaded_as_a_notebook_that_holds_its_outputs(page, html, site):
+    links = [tag["href"] for tag in html[f"{page}.html"].select("a[href$='.ipynb']") if "_sources" in tag["href"]]
+    assert links
+    notebook = json.loads((site / f"{page}.html").parent.joinpath(links[0]).read_text(encoding="utf-8"))
+    assert notebook == json.loads((ROOT / f"{page}.ipynb").read_text(encoding="utf-8"))
+
+
+@pages
+def test_a_page_has_a_description_a_card_and_an_icon(page, html, site):
+    head = html[f"{page}.html"].head
+    assert head.find("link", rel="icon") and head.title.text.strip()
+    if page not in ("search", "genindex"):
+        card = head.find("meta", property="og:image")["content"]
+        assert card == "https://some-teacher.github.io/gpt-course/_static/social-card.png"
+        assert len(head.find("meta", property="og:description")["content"]) > 40
+    assert (site / "_static" / "social-card.png").stat().st_size > 5_000
+
+
+def test_the_setup_cell_is_not_shown_and_no_directive_is_left_unread(html):
+    for name in CHAPTERS:
+        text = html[f"{name}.html"].get_text()
+        assert "google.colab" not in text
+        assert not re.search(r":::|\{cite|\{admonition|\{code-cell", text)
+
+
+class Watched:
+    """A page in the browser, and everything about it that went wrong."""
+
+    def __init__(self, browser, address, width=1280, scheme="light", **options):
+        self.context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, **options)
+        self.page, self.address, self.wrong = self.context.new_page(), address, []
+        self.page.on("request", self.request)
+        self.page.on("console", lambda m: m.type in ("error", "warning") and self.wrong.append(f"console: {m.text}"))
+        self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
+        self.page.on("requestfailed", lambda r: self.wrong.append(f"failed: {r.url}"))
+        self.page.on("response", lambda r: r.status >= 400 and self.wrong.append(f"{r.status}: {r.url}"))
+
+    def request(self, request):
+        if not request.url.startswith((self.address, "data:", "blob:")):
+            self.wrong.append(f"outside: {request.url}")
+
+    def open(self, name):
+        self.page.goto(f"{self.address}/{name}.html")
+        self.page.wait_for_load_state("networkidle")
+        if self.page.locator(".math").count():
+            self.page.wait_for_selector("mjx-container", state="attached")
+        return self.page
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.context.close()
+
+
+@pages
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_a_page_is_whole_fits_and_is_accessible(page, scheme, width, browser, address):
+    with Watched(browser, address, width, scheme) as watched:
+        shown = watched.open(page)
+        assert shown.locator("html").get_attribute("data-theme") == scheme
+        assert watched.wrong == []
+        assert shown.evaluate("document.documentElement.scrollWidth") == width
+        results = Axe().run(shown)
+        assert results.violations_count == 0, results.generate_report()
+
+
+@pages
+def test_a_page_works_from_a_file(page, browser, site):
+    with Watched(browser, f"file://{site}") as watched:
+        watched.open(page)
+        assert watched.wrong == []
+
+
+def test_the_watching_sees_what_it_is_there_to_see(browser, site, address, tmp_path):
+    (site / "planted.html").write_text(
+        '<!doctype html><html><head><title>x</title></head><body><img src="gone.png">'
+        '<script>console.error("planted"); fetch("http://127.0.0.1:9/away").catch(() => 0)</script>'
+        '<div style="width:2000px">wide</div></body></html>'
+    )
+    try:
+        with Watched(browser, address, 360) as watched:
+            shown = watched.open("planted")
+            wrong = "\n".join(watched.wrong)
+            assert "console: planted" in wrong and "404: " in wrong and "outside: http://127.0.0.1:9/away" in wrong
+            assert shown.evaluate("document.documentElement.scrollWidth") > 360
+            rules = {violation["id"] for violation in Axe().run(shown).response["violations"]}
+            assert {"image-alt", "html-has-lang"} <= rules
+    finally:
+        (site / "planted.html").unlink()
+
+
+def test_formulas_are_typeset_with_the_sites_own_fonts(browser, address):
+    with Watched(browser, address) as watched:
+        shown = watched.open("book/03_parameters")
+        assert shown.locator("mjx-container").count() > 20
+        fonts = shown.evaluate(
+            "performance.getEntriesByType('resource').map(e => e.name).filter(n => n.endsWith('.woff'))"
+        )
+        assert fonts and all(font.startswith(f"{address}/_static/mathjax/") for font in fonts)
+
+
+@pytest.mark.parametrize("width, columns", [(1440, 2), (360, 1)])
+def test_annotated_source_stands_beside_its_notes_or_under_them(width, columns, browser, address):
+    with Watched(browser, address, width) as watched:
+        section = watched.open("book/01_attention").locator("#MultiHeadAttention-forward-step-2")
+        note, code = section.locator(".mg-note").bounding_box(), section.locator(".mg-code").bounding_box()
+        beside = code["x"] >= note["x"] + note["width"]
+        assert beside == (columns == 2)
+        assert beside or code["y"] >= note["y"] + note["height"] - 1
+
+
+def test_without_comments_can_be_switched_by_keyboard(browser, address):
+    with Watched(browser, address) as watched:
+        shown = watched.open("book/01_attention")
+        switch = shown.get_by_label("without comments")
+        full, bare = shown.locator(".mg-full"), shown.locator(".mg-bare")
+        assert full.is_visible() and not bare.is_visible()
+        switch.focus()
+        shown.keyboard.press("Space")
+        assert bare.is_visible() and not full.is_visible()
+        assert "#" not in bare.inner_text()
+
+
+def test_a_step_can_be_linked_to(browser, address):
+    with Watched(browser, address) as watched:
+        shown = watched.open("book/01_attention")
+        shown.get_by_role("link", name="step 4").first.click()
+        shown.wait_for_timeout(300)
+        box = shown.locator("#MultiHeadAttention-forward-step-4").bounding_box()
+        assert 0 <= box["y"] < 400
+
+
+def test_answers_are_folded_until_asked_for(browser, address):
+    with Watched(browser, address) as watched:
+        shown = watched.open("book/01_attention")
+        answer = shown.locator("details", has_text="The 20 is a distraction").first
+        text = answer.get_by_text("The 20 is a distraction")
+        assert not text.is_visible()
+        answer.locator("summary").click()
+        assert text.is_visible()
+
+
+def test_search_finds(browser, address):
+    with Watched(browser, address) as watched:
+        shown = watched.page
+        shown.goto(f"{address}/search.html?q=causal")
+        shown.wait_for_selector("#search-results li a")
+        assert any("01_attention" in a.get_attribute("href") for a in shown.locator("#search-results li a").all())
+        assert watched.wrong == []
+
+
+def test_the_theme_can_be_changed_and_figures_follow(browser, address):
+    with Watched(browser, address) as watched:
+        shown = watched.open("book/03_parameters")
+        ink = "getComputedStyle(document.querySelector('.mg-picture svg')).color"
+        light = shown.evaluate(ink)
+        for _ in range(3):
+            shown.locator("button.theme-switch-button:visible").first.click()
+            if shown.locator("html").get_attribute("data-theme") == "dark":
+                break
+        assert shown.locator("html").get_attribute("data-theme") == "dark"
+        assert shown.evaluate(ink) != light
+
+
+def test_without_scripts_the_text_the_figures_and_the_source_are_there(browser, address):
+    with Watched(browser, address, java_script_enabled=False) as watched:
+        watched.page.goto(f"{address}/book/01_attention.html")
+        assert watched.page.locator(".mg-picture svg").count() >= 3
+        assert watched.page.locator("#MultiHeadAttention-forward-step-4").is_visible()
