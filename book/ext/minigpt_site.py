@@ -1,0 +1,82 @@
+"""What the site needs beyond Jupyter Book: one repository setting, MathJax and a social card of its own."""
+
+import os
+import re
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from sphinx.application import Sphinx
+from sphinx.errors import ConfigError
+
+#: Overrides `repository: url:` of _config.yml for one build.
+REPOSITORY_VARIABLE = "MINIGPT_REPOSITORY"
+
+#: The part of MathJax that the pages load, of some 24 MB that the package holds.
+MATHJAX = ("tex-chtml.js", "output/chtml/fonts/woff-v2")
+
+
+def set_repository(app: Sphinx, config) -> None:
+    """Let launch buttons, source links and the site's address follow one repository address."""
+    options = config.html_theme_options
+    url = os.environ.get(REPOSITORY_VARIABLE) or options["repository_url"]
+    match = re.fullmatch(r"https://[^/]+/([\w.-]+)/([\w.-]+?)(?:\.git)?/?", url)
+    if not match:
+        raise ConfigError(f"{REPOSITORY_VARIABLE} must be https://HOST/OWNER/NAME; got {url!r}")
+    options["repository_url"] = url.removesuffix("/").removesuffix(".git")
+    owner, name = match.groups()
+    config.ogp_site_url = config.html_baseurl = f"https://{owner.lower()}.github.io/{name}/"
+    config.ogp_image = "_static/social-card.png"
+    config.ogp_image_alt = "minigpt: the course in which nothing on the page can be false"
+
+
+def drop_thebe(app: Sphinx, pagename, templatename, context, doctree) -> None:
+    """Leave out what Jupyter Book adds for a button we don't have: it names a third party, and adds
+    its inline script twice, which is an error in the browser."""
+    files = context.get("script_files", [])
+    context["script_files"] = [f for f in files if "thebe" not in f"{f.filename}{f.attributes.get('body', '')}".lower()]
+
+
+def write_assets(app: Sphinx, error) -> None:
+    """Copy MathJax and draw the social card, once the pages stand."""
+    if error or app.builder.format != "html":
+        return
+    static = Path(app.outdir) / "_static"
+    source = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
+    for part in MATHJAX:
+        target = static / "mathjax" / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (source / part).is_dir():
+            shutil.copytree(source / part, target, dirs_exist_ok=True)
+        else:
+            shutil.copy(source / part, target)
+    draw_social_card(static / "social-card.png")
+
+
+def draw_social_card(path: Path) -> None:
+    """The picture that a link to the course unfolds to: 1,200 by 630 pixels."""
+    with rc_context({"font.family": "DejaVu Sans"}):
+        figure = Figure(figsize=(12, 6.3), facecolor="#0b3a5e")
+        ax = figure.add_axes((0, 0, 1, 1), xlim=(0, 1200), ylim=(0, 630))
+        ax.axis("off")
+        steps = 9
+        for row in range(steps):
+            for column in range(row + 1):
+                colour = "#e69f00" if row == column == steps - 1 else "#56b4e9"
+                alpha = 1 if row == column else 0.12 + 0.6 * ((row * 7 + column * 5) % 8) / 8
+                ax.add_patch(Rectangle((700 + 50 * column, 515 - 50 * row), 44, 44, color=colour, alpha=alpha, lw=0))
+        ax.text(70, 400, "minigpt", color="white", fontsize=64, weight="bold")
+        ax.text(74, 300, "the course in which nothing\non the page can be false", color="#d9ecf7", fontsize=25)
+        ax.text(74, 100, "a GPT, line by line, every number computed", color="#9cc9e4", fontsize=17)
+        figure.savefig(path, dpi=100, metadata={"Software": None})
+
+
+def setup(app: Sphinx) -> dict:
+    app.connect("config-inited", set_repository, priority=400)
+    app.connect("html-page-context", drop_thebe, priority=900)
+    app.connect("build-finished", write_assets)
+    app.config.mathjax_path = "mathjax/tex-chtml.js"
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
