@@ -1,0 +1,40 @@
+# make site    the course as a folder of web pages     make chapters   execute all chapters, store their outputs
+# make serve   look at it in a browser                 make clean      throw away what was built
+# make test    prove it
+PYTHON ?= python3
+BIN := .venv/bin
+SITE := _build/html/index.html
+
+.PHONY: site serve test chapters clean
+
+site: .venv/done
+	rm -rf _build
+	$(BIN)/jupyter-book build . -W --keep-going
+	@echo "The course is built. Open $(CURDIR)/$(SITE) or run: make serve"
+
+serve: .venv/done
+	@test -f $(SITE) || $(MAKE) site
+	@echo "http://127.0.0.1:8000 (stop with Ctrl-C)"
+	@$(BIN)/python -m webbrowser http://127.0.0.1:8000 >/dev/null 2>&1 || true
+	$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory _build/html
+
+test: .venv/done
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest --nbval book
+	$(BIN)/python -m pytest
+
+chapters: .venv/done
+	$(BIN)/python tools/chapters.py
+
+clean:
+	rm -rf _build .venv
+
+# torch comes first and exactly: a later, looser request could bring gigabytes of CUDA libraries.
+.venv/done: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet $(shell grep '^torch==' requirements.txt)
+	$(BIN)/pip install --quiet -r requirements.txt
+	$(BIN)/pip install --quiet --no-deps --editable .
+	touch $@
