@@ -66,10 +66,10 @@ class GPT(nn.Module):
     Args:
         config: the sizes; see `GPTConfig`.
 
-    Initialised as GPT-2: weights from a normal distribution of standard deviation 0.02, those
-    that write to the residual stream divided by √(2L), biases 0.
+    Initialised with weights from a normal distribution of standard deviation 0.02, those that
+    write to the residual stream divided by √(2L), biases 0.
 
-    Source: Radford et al. (2019), section 2.3. `GPT(CONFIGS["gpt2"])` has 124,439,808 parameters.
+    Source: Radford et al. (2019), section 2.3; its N residual layers are read as 2L. `GPT(CONFIGS["gpt2"])` has 124,439,808 parameters.
     """
 
     def __init__(self, config: GPTConfig):
@@ -86,7 +86,7 @@ class GPT(nn.Module):
         self.init_weights()
 
     def init_weights(self):
-        """Draw all weights anew, as GPT-2 does, from PyTorch's global generator."""
+        """Draw all weights anew, from PyTorch's global generator."""
         residual_std = 0.02 / math.sqrt(2 * self.config.n_layers)
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):

@@ -191,7 +191,7 @@ def softmax_steps(scores: Tensor, weights: Tensor, tokens: Sequence[str]) -> Gal
         tokens: the T tokens.
     """
     T, low, high = len(tokens), scores.min(), scores.max()
-    shown = (scores - low) / (high - low).clamp(min=1e-9)
+    shown = 0.1 + 0.9 * (scores - low) / (high - low).clamp(min=1e-9)  # even the lowest has a trace of colour
     hidden = T * (T - 1) // 2
     alts = (
         f"Scores of {T} queries by {T} keys, from {low:.1f} to {high:.1f}, all of them filled in.",
@@ -331,7 +331,6 @@ def architecture(config: GPTConfig) -> Picture:
         ax.add_patch(FancyBboxPatch((0.45, 3.75), 7.3, 6.0, **dashed))
         ax.text(8.15, 9.4, f"× {L}", va="center", fontsize=13)
         arrow(stream, 3.5, stream, 10.5)
-        plus = {"boxstyle": "circle,pad=0.12", "fc": "#808080", "ec": INK, "alpha": 0.35}
         parts = ((4.0, "LayerNorm 1", "attention", VERMILLION), (7.0, "LayerNorm 2", "feed-forward", PURPLE))
         for base, norm, layer, colour in parts:
             arrow(stream, base + 0.37, 2.2, base + 0.37)
@@ -339,8 +338,9 @@ def architecture(config: GPTConfig) -> Picture:
             arrow(4.9, base + 0.83, 4.9, base + 1.22)
             detail = f"{config.n_heads} heads of {config.d_head}" if layer == "attention" else f"to {F:,} and back"
             box(base + 1.3, f"{layer}  {detail}", colour)
-            ax.plot([2.22, stream + 0.22], [base + 1.67, base + 1.67], color=INK, lw=1.1)
-            ax.text(stream, base + 1.67, "+", ha="center", va="center", fontsize=12, bbox=plus)
+            arrow(2.22, base + 1.67, stream + 0.22, base + 1.67)
+            ax.plot(stream, base + 1.67, "o", markersize=14, markerfacecolor="#80808060", markeredgecolor=INK)
+            ax.plot(stream, base + 1.67, "+", markersize=9, markeredgecolor=INK, markeredgewidth=1.4)
             shape(base + 1.67, "(B, T, C)")
         ax.text(0.75, 6.9, "residual stream", rotation=90, ha="center", va="center", fontsize=9)
         ax.plot([stream, stream, 2.22], [10.4, 10.97, 10.97], color=INK, lw=1.1)

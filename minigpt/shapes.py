@@ -215,8 +215,10 @@ def flow(call: Callable[[], object], letters: Mapping[str, int], sources: Iterab
 
     A line that runs more than once, as those of a block do, has one row: the first time it ran.
     """
-    first = {(s.comment.path, s.comment.line, s.target): s for s in reversed(watch(call, letters, sources))}
-    rows = [(s.comment.code, shape_text(s), str(s.measured)) for s in reversed(first.values())]
+    first: dict[tuple, Seen] = {}
+    for s in watch(call, letters, sources):
+        first.setdefault((s.comment.path, s.comment.line, s.measured), s)
+    rows = [(s.comment.code, shape_text(s), str(s.measured)) for s in first.values()]
     return Table(("statement", "says", "is"), rows, code=(0, 1, 2))
 
 

@@ -8,7 +8,8 @@ STYLE = (
     "<style>.mg-table{overflow-x:auto;margin:.5em 0}.mg-table table{border-collapse:collapse;font-size:.9em;"
     "font-variant-numeric:tabular-nums;margin:0;color:inherit;display:table;width:auto}"
     ".mg-table th,.mg-table td{padding:.25em .7em;text-align:left;color:inherit;background:none;"
-    "border:0;border-bottom:1px solid rgba(128,128,128,.35)}.mg-table .num{text-align:right;white-space:nowrap}"
+    "border:0;border-bottom:1px solid rgba(128,128,128,.35)}.mg-table .num{text-align:right}"
+    ".mg-table .num,.mg-table .short,.mg-table .short code{white-space:nowrap}"
     ".mg-table tfoot td,.mg-table tfoot th{font-weight:600;border-bottom:0;border-top:2px solid currentColor}"
     ".mg-table code{background:none;border:0;padding:0;color:inherit;font-size:.92em;white-space:pre-wrap}</style>"
 )
@@ -81,7 +82,9 @@ class Table:
         return bool(cells) and all(isinstance(cell, int | float) or is_percent(cell) for cell in cells)
 
     def attribute(self, column: int) -> str:
-        return ' class="num"' if self.is_number(column) else ""
+        if self.is_number(column):
+            return ' class="num"'
+        return ' class="short"' if all(len(text(row[column])) <= 18 for row in self.rows) else ""
 
     def cells(self, row: Sequence[object]) -> str:
         shown = [f"<code>{escape(text(c))}</code>" if i in self.code else escape(text(c)) for i, c in enumerate(row)]

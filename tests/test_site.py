@@ -158,6 +158,15 @@ def test_a_page_is_whole_fits_and_is_accessible(page, scheme, width, browser, ad
 
 
 @pages
+def test_a_page_fits_every_width(page, browser, address):
+    with Watched(browser, address) as watched:
+        shown = watched.open(page)
+        for width in (320, 414, 768, 992, 1100, 1199, 1200, 1440, 1920):
+            shown.set_viewport_size({"width": width, "height": 800})
+            assert shown.evaluate("document.documentElement.scrollWidth") <= width, width
+
+
+@pages
 def test_a_page_works_from_a_file(page, browser, site):
     with Watched(browser, f"file://{site}") as watched:
         watched.open(page)
