@@ -69,7 +69,8 @@ class GPT(nn.Module):
     Initialised with weights from a normal distribution of standard deviation 0.02, those that
     write to the residual stream divided by √(2L), biases 0.
 
-    Source: Radford et al. (2019), section 2.3; its N residual layers are read as 2L. `GPT(CONFIGS["gpt2"])` has 124,439,808 parameters.
+    Source: Radford et al. (2019), section 2.3; its N residual layers are read as 2L.
+    `GPT(CONFIGS["gpt2"])` has 124,439,808 parameters.
     """
 
     def __init__(self, config: GPTConfig):
