@@ -9,13 +9,13 @@ SITE := _build/html/index.html
 
 site: .venv/done
 	rm -rf _build
-	$(BIN)/jupyter-book build . -W --keep-going
+	$(BIN)/jupyter-book build . -W --keep-going || { rm -rf _build; exit 1; }
 	@echo "The course is built. Open $(CURDIR)/$(SITE) or run: make serve"
 
 serve: .venv/done
 	@test -f $(SITE) || $(MAKE) site
 	@echo "http://127.0.0.1:8000 (stop with Ctrl-C)"
-	@$(BIN)/python -m webbrowser http://127.0.0.1:8000 >/dev/null 2>&1 || true
+	@(sleep 1; $(BIN)/python -m webbrowser http://127.0.0.1:8000 >/dev/null 2>&1) &
 	$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory _build/html
 
 test: .venv/done

@@ -20,6 +20,8 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
+DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
 
 @dataclass(frozen=True)
 class Section:
@@ -68,18 +70,20 @@ class Annotated:
         return f"{self.name}: {self.code_lines} lines of code, {self.note_lines} of notes"
 
     def _repr_html_(self):
-        switch = f"mg-{self.name}-bare"
+        name = escape(self.name)
         return (
-            f'<style>{style()}</style><div class="mg-src" role="region" aria-label="Annotated source of {self.name}">'
-            f'<input type="checkbox" id="{switch}">'
-            f'<div class="mg-src-bar"><label for="{switch}">without comments</label><span>{self!r}</span></div>'
+            f'<style>{style()}</style><div class="mg-src" role="region" aria-label="Annotated source of {name}">'
+            f'<div class="mg-src-bar"><label><input type="checkbox">without comments</label>'
+            f"<span>{escape(repr(self))}</span></div>"
             f'<ol class="mg-full">{"".join(map(section_html, self.sections))}</ol>'
-            f'<div class="mg-bare mg-code">{code_html(self.bare, self.name)}</div></div>'
+            f'<div class="mg-bare mg-code">{code_html(self.bare, name)}</div></div>'
         )
 
 
 def annotate(source_of: object) -> Annotated:
     """Show the source of a class, function or module beside its comments.
+
+    Show a thing once on a page: the second time its sections would have the same addresses.
 
     Args:
         source_of: what to show; it must have been defined in a file.
@@ -88,16 +92,18 @@ def annotate(source_of: object) -> Annotated:
         TypeError: there is no Python source to show, as for a number or a built-in.
     """
     try:
-        source = textwrap.dedent(inspect.getsource(source_of))
+        source = inspect.getsource(source_of)
     except (TypeError, OSError) as error:
         raise TypeError(f"source_of must be a module, class or function with a source; got {source_of!r}") from error
+    indent = source[: len(source) - len(source.lstrip(" "))]
+    source = "\n".join(line.removeprefix(indent) for line in source.split("\n"))
     name = getattr(source_of, "__name__", type(source_of).__name__).rpartition(".")[2]
     return Annotated(name, sections(source, name), without_comments(source))
 
 
 def sections(source: str, name: str) -> tuple[Section, ...]:
     """Cut a source into sections: a new one begins at a comment of its own, a def, a class, a docstring."""
-    lines = source.splitlines()
+    lines = source.split("\n")
     notes = comment_lines(source)
     docs, starts = docstrings(source)
     scopes = scope_of_lines(source, name)
@@ -113,6 +119,8 @@ def sections(source: str, name: str) -> tuple[Section, ...]:
             number = numbers[scope] = numbers.get(scope, -1) + 1
             step = re.match(r"(\d+)\. ", note[0]) if note else None
             anchor = f"{scope}-step-{step[1]}" if step else f"{scope}-{number}"
+            if any(section.anchor == anchor for section in found):
+                anchor = f"{scope}-{number}"
             found.append(Section(anchor, "\n".join(note), text, is_docstring))
         note, code = [], []
 
@@ -120,7 +128,7 @@ def sections(source: str, name: str) -> tuple[Section, ...]:
     while number <= len(lines):
         if number in docs:
             end, text = docs[number]
-            note = text.splitlines()
+            note = [*note, "", *text.splitlines()] if note else text.splitlines()
             close(is_docstring=True)
             number = end
         elif number in notes:
@@ -148,17 +156,29 @@ def comment_lines(source: str) -> dict[int, str]:
 
 
 def docstrings(source: str) -> tuple[dict[int, tuple[int, str]], set[int]]:
-    """Where docstrings stand (first line: last line and text), and where defs and classes begin."""
-    docs, starts = {}, set()
+    """Where docstrings stand (first line: last line and text), and where defs and classes begin.
+
+    A docstring that shares its line with other code counts as code.
+    """
+    lines, docs, starts = source.split("\n"), {}, set()
     for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+        if not isinstance(node, (ast.Module, *DEFINITIONS)):
             continue
         if not isinstance(node, ast.Module):
-            starts.add(min([node.lineno, *(d.lineno for d in node.decorator_list)]))
+            starts.add(first_line(node))
         text = ast.get_docstring(node)
         if text is not None:
-            docs[node.body[0].lineno] = (node.body[0].end_lineno, text)
+            string = node.body[0]
+            before = lines[string.lineno - 1][: string.col_offset]
+            behind = lines[string.end_lineno - 1].encode()[string.end_col_offset :].decode()
+            if not before.strip() and not behind.partition("#")[0].strip():
+                docs[string.lineno] = (string.end_lineno, text)
     return docs, starts
+
+
+def first_line(node: ast.AST) -> int:
+    """Where a def or class begins, decorators included."""
+    return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
 
 
 def scope_of_lines(source: str, name: str) -> dict[int, str]:
@@ -168,10 +188,9 @@ def scope_of_lines(source: str, name: str) -> dict[int, str]:
     def visit(node, path):
         for child in ast.iter_child_nodes(node):
             inner = path
-            if isinstance(child, ast.ClassDef | ast.FunctionDef):
+            if isinstance(child, DEFINITIONS):
                 inner = path if child.name == path else f"{path}-{child.name}"
-                first = min([child.lineno, *(d.lineno for d in child.decorator_list)])
-                scopes.update(dict.fromkeys(range(first, child.end_lineno + 1), inner))
+                scopes.update(dict.fromkeys(range(first_line(child), child.end_lineno + 1), inner))
             visit(child, inner)
 
     visit(ast.parse(source), name)
@@ -179,15 +198,22 @@ def scope_of_lines(source: str, name: str) -> dict[int, str]:
 
 
 def without_comments(source: str) -> str:
-    """The same code without comments, docstrings and doubled blank lines."""
-    lines = source.splitlines()
+    """The same program without comments, docstrings and blank lines, but for one before each def and class."""
+    lines, tree = source.split("\n"), ast.parse(source)
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             row, column = token.start
             lines[row - 1] = lines[row - 1][:column].rstrip()
     docs, starts = docstrings(source)
     hidden = {line for first, (last, _) in docs.items() for line in range(first, last + 1)}
-    kept = [(n, line) for n, line in enumerate(lines, 1) if n not in hidden and line.strip()]
+    for node in ast.walk(tree):
+        if isinstance(node, DEFINITIONS) and len(node.body) == 1 and node.body[0].lineno in docs:
+            number = node.body[0].lineno  # nothing but a docstring: something has to stand in its place
+            lines[number - 1] = " " * node.body[0].col_offset + "pass"
+            hidden.discard(number)
+    strings = (node for node in ast.walk(tree) if isinstance(node, ast.Constant | ast.JoinedStr))
+    inside = {line for string in strings for line in range(string.lineno, string.end_lineno)} - hidden
+    kept = [(n, line) for n, line in enumerate(lines, 1) if n not in hidden and (line.strip() or n in inside)]
     return "\n".join(("\n" + line if n in starts and i else line) for i, (n, line) in enumerate(kept))
 
 

@@ -213,19 +213,20 @@ class KVCache:
 
         Raises:
             RuntimeError: gradients are being recorded, which writing in place would corrupt.
-            ValueError: the batch is not the one the cache was begun with, or the room is used up.
+            ValueError: keys and values don't fit to what the cache was begun with, or into its room.
         """
         if torch.is_grad_enabled() and (keys.requires_grad or values.requires_grad):
             raise RuntimeError("a KVCache is for generation: call the model under torch.no_grad()")
         B, H, T, D = keys.shape
-        if self.keys is None:
-            self.keys = keys.new_empty(B, H, self.context_length, D)
-            self.values = values.new_empty(B, H, self.context_length, D)
-        if self.keys.size(0) != B:
-            raise ValueError(f"keys must have the cache's batch of {self.keys.size(0)}; got {B}")
         end = self.length + T
         if end > self.context_length:
             raise ValueError(f"keys must fit into {self.context_length} positions; {self.length} + {T} do not")
+        held = (B, H, D) if self.keys is None else (*self.keys.shape[:2], self.keys.size(-1))
+        if held != (B, H, D):
+            raise ValueError(f"keys must have the cache's (B, H, D) = {held}; got {(B, H, D)}")
+        if self.keys is None:
+            self.keys = keys.new_empty(B, H, self.context_length, D)
+            self.values = values.new_empty(B, H, self.context_length, D)
         self.keys[:, :, self.length : end] = keys
         self.values[:, :, self.length : end] = values
         self.length = end

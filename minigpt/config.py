@@ -57,6 +57,8 @@ class GPTConfig:
         check_dropout(self.dropout)
         for field in ("bias", "tie_weights"):
             check_switch(field, getattr(self, field))
+        if not isinstance(self.activation, str):
+            raise TypeError(f"activation must be a str; got {self.activation!r} ({type(self.activation).__name__})")
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {self.activation!r}")
 

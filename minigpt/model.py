@@ -112,14 +112,18 @@ class GPT(nn.Module):
             logits (B, T, V), or with targets the pair of it and the loss: the mean
             cross-entropy in nats a token.
 
+        Where every target is -100 there is nothing to average, and the loss is nan.
+
         Raises:
-            ValueError: tokens or targets are not (B, T), or the context is exceeded.
+            ValueError: tokens or targets are not integers (B, T), a token is not in the
+                vocabulary, the context is exceeded, or the cache is another model's or was
+                left half filled by an interrupted call.
         """
-        start = cache[0].length if cache else 0
+        start = self.check_cache(cache)
         self.check_tokens(tokens, targets, start)
         x = self.embed(tokens, start)  # (B, T, C)
         for i, block in enumerate(self.blocks):
-            x = block(x, cache[i] if cache else None)  # (B, T, C)
+            x = block(x, None if cache is None else cache[i])  # (B, T, C)
         x = self.norm(x)  # (B, T, C)
         logits = self.head(x)  # (B, T, V)
         if targets is None:
@@ -137,13 +141,29 @@ class GPT(nn.Module):
     def check_tokens(self, tokens, targets, start):
         if tokens.dim() != 2 or tokens.dtype not in (torch.int64, torch.int32):
             raise ValueError(f"tokens must be integers of shape (B, T); got {tokens.dtype} {tuple(tokens.shape)}")
-        if not 1 <= tokens.size(1) <= self.config.context_length - start:
+        T, context_length, V = tokens.size(1), self.config.context_length, self.config.vocab_size
+        if T == 0 or start + T > context_length:
+            held = f" with the {start} in the cache" if start else ""
+            raise ValueError(f"tokens must fill 1 to {context_length} positions{held}; got {start + T}")
+        if tokens.device.type == "cpu" and not 0 <= tokens.min() <= tokens.max() < V:
+            raise ValueError(f"tokens must be from 0 to {V - 1}; got {tokens.min()} to {tokens.max()}")
+        if targets is not None and (targets.shape != tokens.shape or targets.dtype != torch.int64):
             raise ValueError(
-                f"tokens must be 1 to {self.config.context_length - start} positions long (context_length "
-                f"{self.config.context_length}, {start} in the cache); got {tokens.size(1)}"
+                f"targets must be torch.int64 and shaped like tokens, {tuple(tokens.shape)}; "
+                f"got {targets.dtype} {tuple(targets.shape)}"
             )
-        if targets is not None and targets.shape != tokens.shape:
-            raise ValueError(f"targets must be shaped like tokens, {tuple(tokens.shape)}; got {tuple(targets.shape)}")
+
+    def check_cache(self, cache) -> int:
+        """How many positions the cache holds, in every layer; 0 without one."""
+        if cache is None:
+            return 0
+        lengths = {layer.length for layer in cache}
+        if len(cache) != len(self.blocks) or len(lengths) != 1:
+            raise ValueError(
+                f"cache must come from new_cache() and hold the same positions in all {len(self.blocks)} layers; "
+                f"got {len(cache)} layers with {sorted(lengths)} positions"
+            )
+        return lengths.pop()
 
     def new_cache(self) -> list[KVCache]:
         """An empty key-value cache, one for each layer, to pass to `forward` while generating."""
@@ -153,7 +173,7 @@ class GPT(nn.Module):
     def attention_weights(self, tokens):
         """Who looks at whom: for each of the L layers the weights of its heads, (B, H, T, T).
 
-        The model is run as it is: call `eval()` first to leave dropout out of the embeddings.
+        The model is run as it is: call `eval()` first to leave out dropout.
         """
         self.check_tokens(tokens, None, 0)
         x, weights = self.embed(tokens), []

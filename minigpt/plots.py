@@ -77,7 +77,7 @@ class Picture:
         body = svg[svg.index("<defs>", svg.index("</metadata>")) : svg.rindex("</svg>")]
         body = re.sub(r'<g id="[^"]*"', "<g", body)  # "axes_1" and such, the same in every figure and used in none
         body = re.sub(r"font: ([\d.]+)px [^;\"]+", r"font: \1px sans-serif", body)
-        body = re.sub(r"-?\d+\.\d+", lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), body)
+        body = re.sub(r"<[^>]*>", lambda tag: re.sub(r"-?\d+\.\d+", two_decimals, tag[0]), body)  # but not the text
         body = re.sub(r"\s*\n\s*", " ", body.replace(INK, "currentColor"))
         return (
             f'<svg role="img" aria-label="{escape(self.alt)}" viewBox="{view[0][9:-1]}" '
@@ -88,6 +88,11 @@ class Picture:
     def save(self, path: str | pathlib.Path) -> None:
         """Write the SVG, black on nothing, to a file."""
         pathlib.Path(path).write_text(self.svg().replace("currentColor", "#000000"), encoding="utf-8")
+
+
+def two_decimals(match: re.Match) -> str:
+    """A number of an SVG, short: nobody sees a thousandth of a point."""
+    return f"{float(match[0]):.2f}".rstrip("0").rstrip(".")
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,11 @@ def save(model: GPT, folder: str | Path, dtype: torch.dtype = torch.float32) -> 
     if model.config.tie_weights:
         del weights["head.weight"]  # the token embedding, which is stored once
     stored = {name: weight.detach().to(dtype).contiguous() for name, weight in weights.items()}
-    save_file(stored, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(asdict(model.config), indent=2) + "\n")
+    # Under other names first: a full disk leaves the model that was there as it was.
+    save_file(stored, folder / "model.partial")
+    (folder / "config.partial").write_text(json.dumps(asdict(model.config), indent=2) + "\n")
+    (folder / "model.partial").replace(folder / "model.safetensors")
+    (folder / "config.partial").replace(folder / "config.json")
 
 
 def load(folder: str | Path) -> GPT:
@@ -58,8 +61,8 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
 
 
 def model_folder(name: str | Path) -> Path:
-    """The folder of that path, or of that name among the models that come with the package."""
-    for folder in (WEIGHTS / name, Path(name)):
+    """The folder of that path, or else of that name among the models that come with the package."""
+    for folder in (Path(name), WEIGHTS / name):
         if (folder / "config.json").is_file() or (folder / "tokenizer.json").is_file():
             return folder
     known = ", ".join(sorted(path.name for path in WEIGHTS.iterdir()))

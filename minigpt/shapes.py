@@ -25,6 +25,8 @@ from torch import Tensor, nn
 
 from minigpt.table import Table
 
+LETTER = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
+ALLOWED = re.compile(r"[A-Za-z_0-9 ()+·²-]+")
 SHAPE = re.compile(r"\(([^()]*)\)")
 RESULT = re.compile(r"\([^()]*\)(, \([^()]*\))*$")
 PARAMETERS = re.compile(r"(\w+ \([^()]*\)(?:, \w+ \([^()]*\))*)(?:: (.+))?$")
@@ -68,25 +70,29 @@ def evaluate(formula: str, letters: Mapping[str, int]) -> int:
         ValueError: the formula holds a letter that `letters` doesn't give a value, or anything
             but numbers, +, -, · and parentheses.
     """
+    for letter in LETTER.findall(formula):
+        if letter not in letters:
+            raise ValueError(f"letters must give {letter} a value to compute {formula!r}; got {dict(letters)}")
     source = formula.replace("·", "*").replace("²", "**2")
-    for node in ast.walk(ast.parse(source, mode="eval")):
-        if isinstance(node, ast.Name) and node.id not in letters:
-            raise ValueError(f"letters must give {node.id} a value to compute {formula!r}; got {dict(letters)}")
-        if not isinstance(node, (ast.Expression, ast.BinOp, ast.Name, ast.Load, ast.Constant, ast.operator)):
-            raise ValueError(f"formula must hold letters, numbers, +, - and · only; got {formula!r}")
-    return eval(source, {"__builtins__": {}}, dict(letters))  # noqa: S307 - the nodes were checked above
+    try:
+        if ALLOWED.fullmatch(formula):
+            return eval(source, {"__builtins__": {}}, dict(letters))
+    except (SyntaxError, TypeError):
+        pass
+    raise ValueError(f"formula must hold letters, numbers, +, -, ·, ² and parentheses only; got {formula!r}")
 
 
 def read(source_of: object) -> list[ShapeComment]:
     """All shape comments in the source of a module, class or function.
 
     Raises:
-        ValueError: a comment that begins like a shape can't be read as one, or stands behind a
-            statement that has no result.
+        ValueError: a comment that begins like a shape can't be read as one, or stands where it
+            can't be checked: behind no assignment or return, behind two statements on one
+            line, behind a return inside `with` or `try`.
     """
+    source_of = inspect.unwrap(source_of)
     lines, first = inspect.getsourcelines(source_of)
-    first = max(first, 1)
-    return read_source(textwrap.dedent("".join(lines)), inspect.getsourcefile(source_of), first)
+    return read_source(textwrap.dedent("".join(lines)), inspect.getsourcefile(source_of), max(first, 1))
 
 
 def read_source(source: str, path: str, first_line: int = 1) -> list[ShapeComment]:
@@ -96,10 +102,13 @@ def read_source(source: str, path: str, first_line: int = 1) -> list[ShapeCommen
         for token in tokenize.generate_tokens(io.StringIO(source).readline)
         if token.type == tokenize.COMMENT and not token.line.lstrip().startswith("#")
     }
-    found = []
-    for node in ast.walk(ast.parse(source)):
+    found, tree = [], ast.parse(source)
+    unseen = {n for node in ast.walk(tree) if isinstance(node, ast.With | ast.Try) for n in ast.walk(node)}
+    for node in ast.walk(tree):
         text = comments.get(getattr(node, "end_lineno", None), "")
         if not isinstance(node, ast.Assign | ast.AnnAssign | ast.Return) or not text:
+            continue
+        if isinstance(node, ast.Return) and node in unseen:
             continue
         code = " ".join(ast.unparse(node).split())
         line = first_line + node.end_lineno - 1
@@ -111,13 +120,16 @@ def read_source(source: str, path: str, first_line: int = 1) -> list[ShapeCommen
             owner, names = ast.unparse(node.targets[0]), re.findall(r"(\w+) \(", match[1])
             targets = tuple(f"{owner}.{name}" for name in names)
             shapes, count = dims(match[1]), match[2] or ""
-        elif text.startswith("("):
-            raise ValueError(f"{path}:{line}: not a shape comment: {text!r}")
         else:
             continue
         if len(targets) != len(shapes):
             raise ValueError(f"{path}:{line}: {len(shapes)} shapes for {len(targets)} results: {text!r}")
         found.append(ShapeComment(path, line, code, targets, shapes, count))
+    claims = [comment.line - first_line + 1 for comment in found]
+    crowded = {node.lineno for node in ast.walk(tree) if isinstance(node, ast.stmt) and hasattr(node, "body")}
+    for line, text in comments.items():
+        if text.startswith("(") and (claims.count(line) != 1 or line in crowded):
+            raise ValueError(f"{path}:{first_line + line - 1}: a shape that can't be checked: {text!r}")
     return sorted(found, key=lambda comment: comment.line)
 
 
@@ -146,7 +158,7 @@ def watch(call: Callable[[], object], letters: Mapping[str, int], sources: Itera
     comments: dict[str, dict[int, ShapeComment]] = {}
     spans: dict[str, dict[int, int]] = {}
     for source in sources:
-        path = inspect.getsourcefile(source)
+        path = inspect.getsourcefile(inspect.unwrap(source))
         comments.setdefault(path, {}).update({comment.line: comment for comment in read(source)})
         spans.setdefault(path, statement_ends(Path(path).read_text(encoding="utf-8")))
     seen: list[Seen] = []
@@ -157,7 +169,7 @@ def watch(call: Callable[[], object], letters: Mapping[str, int], sources: Itera
         if comment is None or (comment.targets == ("return",)) != is_return:
             return
         for target, shape in zip(comment.targets, comment.shapes, strict=True):
-            value = returned if is_return else eval(target, frame.f_globals, frame.f_locals)  # noqa: S307
+            value = returned if is_return else eval(target, frame.f_globals, frame.f_locals)
             claimed = tuple(evaluate(d, letters) for d in shape)
             for part in value if isinstance(value, tuple) else (value,):
                 if isinstance(part, Tensor):

@@ -10,7 +10,7 @@ STYLE = (
     ".mg-table th,.mg-table td{padding:.25em .7em;text-align:left;color:inherit;background:none;"
     "border:0;border-bottom:1px solid rgba(128,128,128,.35)}.mg-table .num{text-align:right}"
     ".mg-table .num,.mg-table .short,.mg-table .short code{white-space:nowrap}"
-    ".mg-table tfoot td,.mg-table tfoot th{font-weight:600;border-bottom:0;border-top:2px solid currentColor}"
+    ".mg-table tfoot td{font-weight:600;border-bottom:0;border-top:2px solid currentColor}"
     ".mg-table code{background:none;border:0;padding:0;color:inherit;font-size:.92em;white-space:pre-wrap}</style>"
 )
 
@@ -42,11 +42,10 @@ class Table:
         for row in self.rows:
             if len(row) != len(self.columns):
                 raise ValueError(f"rows must have {len(self.columns)} cells, one a column; got {row!r}")
+        if self.total is not None and len(self.columns) < 2:
+            raise ValueError(f"columns must be two at least to have a total; got {list(self.columns)}")
         if self.total is not None and self.total != (found := sum(row[-1] for row in self.rows)):
             raise ValueError(f"total must be the sum of the last column, {found:,}; got {self.total:,}")
-
-    def __len__(self):
-        return len(self.rows)
 
     def __str__(self):
         lines = [[str(c) for c in self.columns], *([text(cell) for cell in row] for row in self.all_rows())]
@@ -65,7 +64,7 @@ class Table:
         body = "".join(f"<tr>{self.cells(row)}</tr>" for row in self.rows)
         foot = "" if self.total is None else f"<tfoot><tr>{self.cells(self.all_rows()[-1])}</tr></tfoot>"
         caption = f"<caption>{escape(self.caption)}</caption>" if self.caption else ""
-        label = escape(self.caption or ", ".join(self.columns))
+        label = escape(self.caption or ", ".join(map(str, self.columns)))
         return (
             f'{STYLE}<div class="mg-table" role="group" tabindex="0" aria-label="{label}"><table>{caption}'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>{foot}</table></div>"

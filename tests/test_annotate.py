@@ -1,6 +1,8 @@
 import ast
+import importlib.util
 import inspect
 import re
+import sys
 import textwrap
 from html.parser import HTMLParser
 
@@ -10,19 +12,70 @@ import minigpt
 from minigpt import GPT, Block, FeedForward, GPTConfig, MultiHeadAttention, annotate, attention, model, parameters
 from minigpt.annotate import note_html
 
+ODD = '''
+# Why this exists.
+@decorated
+async def odd(x):
+    """What it does."""
+    # 1. First.
+    text = """a
+
+# no comment
+b"""
+    # 2. Second.
+    if x:
+        # 1. Again.
+        return text  # (B, T)
+
+
+class Empty(Exception):
+    """Nothing but words."""
+
+
+def one_line(): """Doc."""; return 1
+'''.lstrip()
+
+
+def odd_things(folder):
+    """The odd source above, as objects that come from a file."""
+    path = folder / "odd_things.py"
+    path.write_text("decorated = lambda f: f\n\n\n" + ODD)
+    spec = importlib.util.spec_from_file_location("odd_things", path)
+    module = sys.modules["odd_things"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_an_odd_source_loses_nothing(tmp_path):
+    module = odd_things(tmp_path)
+    shown = annotate.annotate(module)
+    notes = "\n".join(section.note for section in shown.sections)
+    code = "\n".join(section.code for section in shown.sections)
+    for line in ("Why this exists.", "What it does.", "1. First.", "2. Second.", "1. Again.", "Nothing but words."):
+        assert line in notes
+    for line in ("async def odd(x):", "# no comment", "return text  # (B, T)", 'def one_line(): """Doc."""; return 1'):
+        assert line in code
+    assert annotate.annotate(module.odd).sections[0].note == "What it does."  # comments above are not in its source
+    anchors = [section.anchor for section in shown.sections]
+    assert len(anchors) == len(set(anchors)) and "odd_things-odd-step-2" in anchors
+    bare = {}
+    exec(shown.bare, {"__name__": "bare"}, bare)  # noqa: S102
+    assert bare["one_line"]() == 1 and issubclass(bare["Empty"], Exception)
+    assert "a\n\n# no comment\nb" in shown.bare and "First" not in shown.bare
+
+
 THINGS = [MultiHeadAttention, FeedForward, Block, GPT, GPTConfig, attention, model, parameters.short, annotate.annotate]
 
 
 class Ids(HTMLParser):
     def __init__(self):
         super().__init__()
-        self.ids, self.links, self.labels, self.open = [], [], [], []
+        self.ids, self.links, self.open = [], [], []
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
         self.ids += [attributes["id"]] if "id" in attributes else []
         self.links += [attributes["href"]] if tag == "a" else []
-        self.labels += [attributes["for"]] if tag == "label" else []
         self.open += [tag] if tag not in ("input", "br") else []
 
     def handle_endtag(self, tag):
@@ -63,7 +116,7 @@ def test_the_page_is_well_formed_and_every_section_has_an_address(thing):
     page = parsed(html)
     assert len(set(page.ids)) == len(page.ids)
     assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
-    assert set(page.labels) <= set(page.ids)
+    assert html.count("<label><input") == 1
     assert "<script" not in html and "http" not in re.sub(r"https?://www.w3.org", "", html)
 
 

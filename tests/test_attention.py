@@ -30,7 +30,7 @@ def test_fused_can_be_switched_off(monkeypatch):
     with pytest.raises(TypeError):
         layer(x)
     layer.fused = False
-    assert torch.allclose(layer(x), expected, atol=1e-12)
+    assert torch.allclose(layer(x), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype, atol", [(torch.float, 1e-5), (torch.double, 1e-12)])
@@ -72,7 +72,7 @@ def test_with_a_cache_as_without(fused, cuts):
             outs.append(layer(x[:, start : start + length], cache))
             start += length
             assert cache.length == start
-    assert torch.allclose(torch.cat(outs, 1), layer(x), atol=1e-12)
+    assert torch.allclose(torch.cat(outs, 1), layer(x), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("fused", [True, False])
@@ -137,11 +137,15 @@ def test_a_cache_refuses_gradients_other_batches_and_overflow():
     with torch.no_grad():
         cache = KVCache(T)
         layer(x[:, :3], cache)
-        with pytest.raises(ValueError, match=f"batch of {B}; got 1"):
+        with pytest.raises(ValueError, match=r"\(B, H, D\) = \(3, 4, 6\); got \(1, 4, 6\)"):
             layer(x[:1, 3:4], cache)
         with pytest.raises(ValueError, match=f"fit into {T} positions"):
             layer(x, cache)
         assert cache.length == 3
+        fresh = KVCache(2)
+        with pytest.raises(ValueError, match="fit into 2 positions"):
+            layer(x, fresh)
+        layer(x[:1, :1], fresh)  # the failure left nothing behind
     with pytest.raises(ValueError, match="context_length must be at least 1; got 0"):
         KVCache(0)
 

@@ -28,7 +28,7 @@ names = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 # A number a reader could want to check: with a separator, with decimals, of three digits or more, or with a unit.
 NUMBER = re.compile(
     r"(?<![\w.,])(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.\d+|\d{3,}"
-    r"|\d+(?=\s?(?:%|percent|[KMGT]i?B\b|[MB]\b|million|billion|bytes|tokens|parameters|digits\b)))(?![\w])"
+    r"|\d+(?=\s?(?:%|percent|[KMGT]i?B\b|[MB]\b|million|billion|bytes|tokens|parameters|plays|layers|digits\b)))(?![\w])"
 )
 
 

@@ -1,10 +1,12 @@
+import re
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from minigpt import CONFIGS, GPT, Block, FeedForward, GPTConfig, MultiHeadAttention, parameters
+from minigpt import CONFIGS, GPT, Block, FeedForward, GPTConfig, MultiHeadAttention, parameters, shapes
 from minigpt.parameters import by_module, count, count_params, params_by_group, short, summary
 from minigpt.table import Table
 
@@ -47,7 +49,9 @@ def test_every_group_and_every_row_is_the_live_modules(config):
     head = 0 if config.tie_weights else count(model.head)
     live = (count(model.token_embedding), count(model.position_embedding), attention, feed_forward, norms, head)
     assert tuple(params_by_group(config).values()) == live
-    for name, _, each, times, total in by_module(config).rows:
+    letters = {"V": config.vocab_size, "T_max": config.context_length, "C": config.d_model, "F": config.d_ff}
+    for name, formula, each, times, total in by_module(config).rows:
+        assert shapes.evaluate(formula.removesuffix(", tied"), letters) == each, (name, formula)
         if name != "head":
             module = model.blocks[0].get_submodule(name[6:]) if name.startswith("block.") else model.get_submodule(name)
             assert (each, each * times) == (count(module), total), name
@@ -64,11 +68,12 @@ def test_every_named_configuration_can_be_built(name):
     assert count(on_meta(GPT, CONFIGS[name])) == count_params(CONFIGS[name])
 
 
-def test_the_numbers_in_docstrings():
+@pytest.mark.parametrize("owner", [MultiHeadAttention, FeedForward, Block, GPT])
+def test_the_number_in_a_docstring_is_the_modules(owner):
     gpt2 = CONFIGS["gpt2"]
-    assert count(on_meta(FeedForward, gpt2)) == 4_722_432
-    assert count(on_meta(Block, gpt2)) == 12 * 768**2 + 13 * 768 == 7_087_872
-    assert count_params(gpt2) == 124_439_808
+    module = on_meta(owner, 768, 12) if owner is MultiHeadAttention else on_meta(owner, gpt2)
+    stated = re.findall(r"([\d,]+,\d{3}) parameters", " ".join(owner.__doc__.split()))
+    assert stated == [f"{count(module):,}"]
 
 
 def test_the_rule_of_thumb_is_the_blocks_matrices():
@@ -120,6 +125,8 @@ def test_family_shows_the_rules_error():
 def test_a_table_that_does_not_add_up_is_refused():
     with pytest.raises(ValueError, match="total must be the sum of the last column, 3; got 4"):
         Table(("a", "b"), [("x", 1), ("y", 2)], total=4)
+    with pytest.raises(ValueError, match="columns must be two at least"):
+        Table(("a",), [(1,)], total=1)
     with pytest.raises(ValueError, match="rows must have 2 cells"):
         Table(("a", "b"), [("x",)])
 

@@ -43,6 +43,42 @@ def test_a_picture_is_a_labelled_image_in_the_pages_colour(name):
     assert set(re.findall(r'(?:url\(#|href="#)([^)"]+)', picture.svg())) <= set(ids)
 
 
+def squares(picture):
+    """Where a matrix has colour: the (row, column) of every square."""
+    return {
+        (round(y), round(x))
+        for patch in picture.figure.axes[0].patches
+        for (x, y), code in zip(patch.get_path().vertices, patch.get_path().codes, strict=True)
+        if code == 1  # where a square begins
+    }
+
+
+def test_rows_look_and_columns_are_looked_at():
+    w = torch.zeros(1, 4, 4)
+    w[0, 3, 1] = w[0, 2, 0] = 1.0
+    assert squares(plots.heads(w, list("abcd")).pictures[0]) == {(3, 1), (2, 0)}
+
+
+def test_the_masked_panel_is_masked_and_the_other_is_not():
+    T = 5
+    unmasked, masked, _ = plots.softmax_steps(torch.randn(T, T), weights()[0], TOKENS).pictures
+    assert len(squares(unmasked)) == T * T
+    assert squares(masked) == {(row, column) for row in range(T) for column in range(row + 1)}
+
+
+def test_bars_are_as_wide_as_their_shares():
+    config = CONFIGS["gpt2"]
+    bars = plots.shares({"gpt2": config}).figure.axes[0].patches
+    widths = [bar.get_width() for bar in bars]
+    assert widths == pytest.approx(list(plots.share_of(config).values()))
+    assert [bar.get_x() for bar in bars] == pytest.approx([0, widths[0], widths[0] + widths[1]])
+
+
+def test_numbers_in_a_figure_are_not_rounded_away():
+    shown = plots.lines([1, 2], {"v1.125": [0.001, 0.0004]}, "x", "y").svg()
+    assert ">0.0010<" in shown and "v1.125" in shown
+
+
 def test_a_gallery_shows_all_of_its_pictures():
     gallery = plots.heads(weights(), TOKENS)
     assert gallery._repr_html_().count('<svg role="img"') == repr(gallery).count("Picture: ") == 2

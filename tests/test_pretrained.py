@@ -18,6 +18,25 @@ def test_what_was_saved_is_loaded(tied, tmp_path):
     assert (loaded.head.weight is loaded.token_embedding.weight) == tied
 
 
+def test_what_was_saved_under_a_shipped_models_name_is_what_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pretrained.save(GPT(CONFIGS["mini"].but(n_layers=1)), "mini")
+    assert pretrained.load("mini").config.n_layers == 1
+
+
+def test_a_full_disk_leaves_the_model_that_was_there(tmp_path, monkeypatch):
+    pretrained.save(GPT(CONFIGS["mini"]), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(*_, **__):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(pretrained.json, "dumps", full)
+    with pytest.raises(OSError, match="No space left"):
+        pretrained.save(GPT(CONFIGS["mini"].but(n_heads=2)), tmp_path)
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
 def test_half_precision_halves_the_file(tmp_path):
     model = GPT(CONFIGS["mini"])
     pretrained.save(model, tmp_path, torch.float16)

@@ -1,17 +1,17 @@
 """The built site, as files and in a browser: nothing from outside, nothing broken, for everyone to read."""
 
 import json
-import os
 import re
-import subprocess
-import sys
+import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
 from conftest import REPOSITORY, ROOT
+from sphinx.errors import ConfigError
 
 CHAPTERS = ("book/01_attention", "book/02_gpt", "book/03_parameters")
 PAGES = ("book/index", *CHAPTERS, "book/glossary", "lessons/homework", "book/bibliography", "search", "genindex")
@@ -72,20 +72,42 @@ def test_launch_buttons_follow_the_one_setting(page, html):
     assert not any("your_account" in link for link in links)
 
 
-def test_without_an_override_the_setting_of_the_config_counts(tmp_path):
-    """The extension alone: what it makes of _config.yml's address and of a wrong one."""
-    program = (
-        f"import sys; sys.path.insert(0, {str(ROOT / 'book' / 'ext')!r}); import minigpt_site, types\n"
-        "c = types.SimpleNamespace(html_theme_options={'repository_url': 'https://github.com/A-b/c.git'})\n"
-        "minigpt_site.set_repository(None, c)\n"
-        "print(c.html_theme_options['repository_url'], c.html_baseurl)"
-    )
-    environment = {key: value for key, value in os.environ.items() if key != "MINIGPT_REPOSITORY"}
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.stdout.split() == ["https://github.com/A-b/c", "https://a-b.github.io/c/"]
-    wrong = subprocess.run(command, capture_output=True, text=True, env={**environment, "MINIGPT_REPOSITORY": "a/b"})
-    assert "MINIGPT_REPOSITORY must be https://HOST/OWNER/NAME; got 'a/b'" in wrong.stderr
+def test_without_an_override_the_setting_of_the_config_counts(monkeypatch):
+    """The extension alone: what it makes of _config.yml's address, of an override and of wrong ones."""
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "ext"))
+    import minigpt_site
+
+    def addresses(setting, override=""):
+        monkeypatch.setenv("MINIGPT_REPOSITORY", override)
+        config = SimpleNamespace(html_theme_options={"repository_url": setting})
+        minigpt_site.set_repository(None, config)
+        return config.html_theme_options["repository_url"], config.html_baseurl
+
+    assert addresses("https://github.com/A-b/c.git") == ("https://github.com/A-b/c", "https://a-b.github.io/c/")
+    assert addresses("https://github.com/a/b", "https://github.com/c/d/")[0] == "https://github.com/c/d"
+    assert addresses("https://github.com/ann/ann.github.io")[1] == "https://ann.github.io/"
+    with pytest.raises(ConfigError, match="MINIGPT_REPOSITORY must be https://github.com/OWNER/NAME; got 'a/b'"):
+        addresses("https://github.com/a/b", "a/b")
+    with pytest.raises(ConfigError, match="repository url in _config.yml must be .*; got 'git@github.com:a/b.git'"):
+        addresses("git@github.com:a/b.git")
+
+
+def pins(name):
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+
+
+def test_binder_gets_the_versions_that_were_tested():
+    tested, binder = pins("requirements.txt"), pins(".binder/requirements.txt")
+    assert {name: version for name, version in binder.items() if tested.get(name, version) != version} == {}
+    assert set(binder) - set(tested) == {"jupyterlab", "jupyterlab-myst"}
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert {requirement.partition(">=")[0] for requirement in needed} <= set(binder)
+
+
+def test_no_blank_is_left_to_fill_in():
+    for name in ("README.md", "CONTRIBUTING.md", "lessons/homework.md", "book/glossary.md"):
+        assert not re.search(r"@[A-Z_]{3,}@|TODO|FIXME|XXX", (ROOT / name).read_text(encoding="utf-8")), name
 
 
 @pytest.mark.parametrize("page", CHAPTERS)

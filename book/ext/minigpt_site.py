@@ -22,13 +22,17 @@ MATHJAX = ("tex-chtml.js", "output/chtml/fonts/woff-v2")
 def set_repository(app: Sphinx, config) -> None:
     """Let launch buttons, source links and the site's address follow one repository address."""
     options = config.html_theme_options
-    url = os.environ.get(REPOSITORY_VARIABLE) or options["repository_url"]
-    match = re.fullmatch(r"https://[^/]+/([\w.-]+)/([\w.-]+?)(?:\.git)?/?", url)
+    override = os.environ.get(REPOSITORY_VARIABLE)
+    url = override or options["repository_url"]
+    match = re.fullmatch(r"https://github\.com/([\w.-]+)/([\w.-]+?)(?:\.git)?/?", url)
     if not match:
-        raise ConfigError(f"{REPOSITORY_VARIABLE} must be https://HOST/OWNER/NAME; got {url!r}")
-    options["repository_url"] = url.removesuffix("/").removesuffix(".git")
+        setting = REPOSITORY_VARIABLE if override else "repository url in _config.yml"
+        raise ConfigError(f"{setting} must be https://github.com/OWNER/NAME; got {url!r}")
     owner, name = match.groups()
-    config.ogp_site_url = config.html_baseurl = f"https://{owner.lower()}.github.io/{name}/"
+    options["repository_url"] = f"https://github.com/{owner}/{name}"
+    host = f"{owner.lower()}.github.io"
+    path = "" if name.lower() == host else f"{name}/"  # OWNER.github.io is published at the root
+    config.ogp_site_url = config.html_baseurl = f"https://{host}/{path}"
     config.ogp_image = "_static/social-card.png"
     config.ogp_image_alt = "minigpt: the course in which nothing on the page can be false"
 
