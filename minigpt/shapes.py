@@ -103,12 +103,13 @@ def read_source(source: str, path: str, first_line: int = 1) -> list[ShapeCommen
         if token.type == tokenize.COMMENT and not token.line.lstrip().startswith("#")
     }
     found, tree = [], ast.parse(source)
-    unseen = {n for node in ast.walk(tree) if isinstance(node, ast.With | ast.Try) for n in ast.walk(node)}
+    # On leaving `with` or `try` the last line that runs is theirs: a return in there can't be watched.
+    guarded = {n for node in ast.walk(tree) if isinstance(node, ast.With | ast.Try) for n in ast.walk(node)}
     for node in ast.walk(tree):
         text = comments.get(getattr(node, "end_lineno", None), "")
         if not isinstance(node, ast.Assign | ast.AnnAssign | ast.Return) or not text:
             continue
-        if isinstance(node, ast.Return) and node in unseen:
+        if isinstance(node, ast.Return) and node in guarded:
             continue
         code = " ".join(ast.unparse(node).split())
         line = first_line + node.end_lineno - 1
@@ -125,6 +126,7 @@ def read_source(source: str, path: str, first_line: int = 1) -> list[ShapeCommen
         if len(targets) != len(shapes):
             raise ValueError(f"{path}:{line}: {len(shapes)} shapes for {len(targets)} results: {text!r}")
         found.append(ShapeComment(path, line, code, targets, shapes, count))
+    # A comment that begins like a shape and became no claim, or a claim that shares its line, is a mistake.
     claims = [comment.line - first_line + 1 for comment in found]
     crowded = {node.lineno for node in ast.walk(tree) if isinstance(node, ast.stmt) and hasattr(node, "body")}
     for line, text in comments.items():
