@@ -6,11 +6,8 @@ output is one piece of HTML without scripts: it looks the same on the built site
 """
 
 import ast
-import inspect
-import io
 import re
 import textwrap
-import tokenize
 from dataclasses import dataclass
 from functools import cache
 from html import escape
@@ -19,6 +16,8 @@ from pathlib import Path
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
+
+from minigpt.source import comment_tokens, has_own_line, source_of_object
 
 DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -92,11 +91,9 @@ def annotate(source_of: object) -> Annotated:
         TypeError: there is no Python source to show, as for a number or a built-in.
     """
     try:
-        source = inspect.getsource(source_of)
+        source = source_of_object(source_of)
     except (TypeError, OSError) as error:
         raise TypeError(f"source_of must be a module, class or function with a source; got {source_of!r}") from error
-    indent = source[: len(source) - len(source.lstrip(" "))]
-    source = "\n".join(line.removeprefix(indent) for line in source.split("\n"))
     name = getattr(source_of, "__name__", type(source_of).__name__).rpartition(".")[2]
     return Annotated(name, sections(source, name), without_comments(source))
 
@@ -150,8 +147,8 @@ def comment_lines(source: str) -> dict[int, str]:
     """Line number and text of every comment that has a line to itself."""
     return {
         token.start[0]: token.string.lstrip("#:").removeprefix(" ").rstrip()
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        if token.type == tokenize.COMMENT and token.line.lstrip().startswith("#")
+        for token in comment_tokens(source)
+        if has_own_line(token)
     }
 
 
@@ -200,10 +197,9 @@ def scope_of_lines(source: str, name: str) -> dict[int, str]:
 def without_comments(source: str) -> str:
     """The same program without comments, docstrings and blank lines, but for one before each def and class."""
     lines, tree = source.split("\n"), ast.parse(source)
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            row, column = token.start
-            lines[row - 1] = lines[row - 1][:column].rstrip()
+    for token in comment_tokens(source):
+        row, column = token.start
+        lines[row - 1] = lines[row - 1][:column].rstrip()
     docs, starts = docstrings(source)
     hidden = {line for first, (last, _) in docs.items() for line in range(first, last + 1)}
     for node in ast.walk(tree):

@@ -12,17 +12,15 @@ and products of them are allowed.
 
 import ast
 import inspect
-import io
 import re
 import sys
-import textwrap
-import tokenize
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
 
+from minigpt.source import comment_tokens, has_own_line, source_of_object
 from minigpt.table import Table
 
 LETTER = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
@@ -91,16 +89,14 @@ def read(source_of: object) -> list[ShapeComment]:
             line, behind a return inside `with` or `try`.
     """
     source_of = inspect.unwrap(source_of)
-    lines, first = inspect.getsourcelines(source_of)
-    return read_source(textwrap.dedent("".join(lines)), inspect.getsourcefile(source_of), max(first, 1))
+    first = max(inspect.getsourcelines(source_of)[1], 1)
+    return read_source(source_of_object(source_of), inspect.getsourcefile(source_of), first)
 
 
 def read_source(source: str, path: str, first_line: int = 1) -> list[ShapeComment]:
     """As `read`, of a source that is given as text."""
     comments = {
-        token.start[0]: token.string.lstrip("# ")
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        if token.type == tokenize.COMMENT and not token.line.lstrip().startswith("#")
+        token.start[0]: token.string.lstrip("# ") for token in comment_tokens(source) if not has_own_line(token)
     }
     found, tree = [], ast.parse(source)
     # On leaving `with` or `try` the last line that runs is theirs: a return in there can't be watched.
@@ -220,7 +216,11 @@ def wrong(seen: Iterable[Seen]) -> list[str]:
 
 def shape_text(seen: Seen) -> str:
     """The shape as the comment spells it: "(B, T, C)"."""
-    shape = seen.comment.shapes[seen.comment.targets.index(seen.target)]
+    return spelled(seen.comment.shapes[seen.comment.targets.index(seen.target)])
+
+
+def spelled(shape: Sequence[str]) -> str:
+    """Dimensions as a comment spells them: "(B, T, C)", "(C,)", "()"."""
     return f"({', '.join(shape)}{',' if len(shape) == 1 else ''})"
 
 

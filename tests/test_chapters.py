@@ -73,7 +73,7 @@ def test_an_unprinted_number_is_found():
 
 @names
 def test_a_chapter_defines_nothing_that_the_package_has(path):
-    package = {"MultiHeadAttention", "KVCache", "FeedForward", "Block", "GPT", "GPTConfig"}
+    package = set()
     for module in Path(minigpt.__file__).parent.glob("*.py"):
         tree = ast.parse(module.read_text(encoding="utf-8"))
         package |= {node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}

@@ -105,9 +105,8 @@ def mutants():
         for comment in shapes.read(module):
             if comment.shapes[0]:
                 shape = comment.shapes[0]
-                old = f"({', '.join(shape)}{',' if len(shape) == 1 else ''})"
                 wrong = "S" if shape[-1] == "T" else "T" if shape[-1] == "S" else "H"
-                new = f"({', '.join([*shape[:-1], wrong])}{',' if len(shape) == 1 else ''})"
+                old, new = shapes.spelled(shape), shapes.spelled([*shape[:-1], wrong])
                 yield pytest.param(module, comment.line, old, new, id=f"{Path(module.__file__).stem}:{comment.line}")
 
 
@@ -253,3 +252,10 @@ def test_formulas_are_computed_and_nothing_else():
 
 def test_a_decorated_function_is_read_from_its_own_file():
     assert {comment.path for comment in shapes.read(model.GPT.attention_weights)} == {model.__file__}
+
+
+def test_a_method_with_a_string_at_the_margin_is_read(tmp_path):
+    path = tmp_path / "margin.py"
+    path.write_text('class A:\n    def f(self, x):\n        s = """\nat the margin"""\n        return x  # (B, T)\n')
+    (comment,) = shapes.read(load(path).A.f)
+    assert (comment.line, comment.targets) == (5, ("return",))
