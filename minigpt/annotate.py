@@ -234,7 +234,7 @@ def code_html(code: str, label: str) -> str:
 
 
 def note_html(note: str) -> str:
-    """Paragraphs, indented formulas and the Google sections of a docstring, as HTML."""
+    """Paragraphs, lists, indented formulas and the Google sections of a docstring, as HTML."""
     parts = []
     for block in re.split(r"\n\s*\n", note):
         heading, _, rest = block.partition("\n")
@@ -242,6 +242,9 @@ def note_html(note: str) -> str:
             parts.append(f"<p><strong>{heading}</strong></p>{entries_html(textwrap.dedent(rest))}")
         elif block.startswith(("    ", ">>>")):
             parts.append(f"<pre><code>{escape(textwrap.dedent(block))}</code></pre>")
+        elif block.startswith("- "):
+            items = re.split(r"^- ", block, flags=re.MULTILINE)[1:]
+            parts.append(f"<ul>{''.join(f'<li>{inline_html(item)}</li>' for item in items)}</ul>")
         elif block.strip():
             parts.append(f"<p>{inline_html(block)}</p>")
     return "".join(parts)

@@ -259,6 +259,50 @@ def lines(
     return Picture(figure, f"{ylabel} against {xlabel}, from {x[0]:,} to {x[-1]:,}. {ends}.")
 
 
+def bars(
+    names: Sequence[str],
+    values: Sequence[float],
+    xlabel: str,
+    title: str = "",
+    end: float | None = None,
+    log: bool = False,
+    decimals: int = 2,
+) -> Picture:
+    """A bar for each name, from the top down, with its value at its end.
+
+    Args:
+        names: what the bars are of, tokens for instance.
+        values: how long they are, one for each name.
+        xlabel: what a length means, with the unit.
+        title: what stands above.
+        end: where the axis ends, so that several can be compared; None: a little above the largest value.
+        log: whether the axis is logarithmic, from 1.
+        decimals: how many decimals the values are written with.
+
+    Raises:
+        ValueError: there are more names than values, or fewer; or a value is below what the axis begins with.
+    """
+    least = 1 if log else 0
+    end = end or (max(values) ** 1.25 if log else 1.18 * max(values))
+    if len(names) != len(values):
+        raise ValueError(f"values must be one for each of {len(names)} names; got {len(values)}")
+    if min(values) < least:
+        raise ValueError(f"values must be at least {least}; got {min(values)}")
+    with drawing(0.75 + 0.24 * len(names), 3.4) as (figure, ax):
+        ax.barh(range(len(names)), values, color=BLUE, height=0.72, log=log)
+        ax.set_yticks(range(len(names)), [word(name) for name in names])
+        for place, value in enumerate(values):
+            at = {"xytext": (3, 0), "textcoords": "offset points", "va": "center", "fontsize": 9}
+            ax.annotate(f"{value:,.{decimals}f}", (value, place), **at)
+        ax.invert_yaxis()
+        ax.set_xlim(least, end)
+        ax.set_xlabel(xlabel)
+        ax.set_title(title)
+        ax.tick_params(axis="y", length=0)
+    said = "; ".join(f"{word(name)} {value:,.{decimals}f}" for name, value in zip(names, values, strict=True))
+    return Picture(figure, f"{title or 'Bars'}: {xlabel}. {said}.")
+
+
 def shares(configs: Mapping[str, GPTConfig]) -> Picture:
     """Where the parameters sit: for every configuration a bar of 100 %, split by kind of module.
 

@@ -11,17 +11,18 @@ import pytest
 import torch
 
 import minigpt
-from minigpt import GPTConfig, MultiHeadAttention, attention, model, shapes
+from minigpt import GPTConfig, MultiHeadAttention, attention, model, sampling, shapes
 from minigpt.annotate import annotate
 
 # Every letter has a size of its own, so that no two can be taken for each other.
 CONFIG = GPTConfig(vocab_size=31, context_length=17, d_model=6, n_heads=3, n_layers=1, d_ff=13)
 LETTERS = {"B": 5, "C": 6, "H": 3, "D": 2, "F": 13, "V": 31, "T_max": 17}
-T, PAST = 4, 7
+T, PAST, N = 4, 7, 9
+MODULES = (attention, model, sampling)
 
 
-def calls(attention, model):
-    """Calls that run every commented line of the two modules, each with its T and S."""
+def calls(attention, model, sampling):
+    """Calls that run every commented line of the three modules, each with its T and S."""
     tokens = torch.randint(CONFIG.vocab_size, (LETTERS["B"], T))
     earlier = torch.randint(CONFIG.vocab_size, (LETTERS["B"], PAST))
     x = torch.randn(LETTERS["B"], T, CONFIG.d_model)
@@ -41,35 +42,37 @@ def calls(attention, model):
             gpt(earlier, cache=cache)
         return lambda: torch.no_grad()(gpt)(tokens, cache=cache)
 
-    yield lambda: model.GPT(CONFIG), T
-    yield lambda: attention.MultiHeadAttention(CONFIG.d_model, CONFIG.n_heads), T
-    yield lambda: gpt(tokens, tokens), T
-    yield lambda: relu(tokens), T
-    yield lambda: gpt.attention_weights(tokens), T
-    yield lambda: layer(x), T
-    yield cached(), PAST + T
-    yield cached(return_weights=True), PAST + T
-    yield cached_gpt(), PAST + T
+    yield lambda: model.GPT(CONFIG), T, T
+    yield lambda: attention.MultiHeadAttention(CONFIG.d_model, CONFIG.n_heads), T, T
+    yield lambda: gpt(tokens, tokens), T, T
+    yield lambda: relu(tokens), T, T
+    yield lambda: gpt.attention_weights(tokens), T, T
+    yield lambda: layer(x), T, T
+    yield cached(), T, PAST + T
+    yield cached(return_weights=True), T, PAST + T
+    yield cached_gpt(), T, PAST + T
+    prompts = torch.randint(CONFIG.vocab_size, (LETTERS["B"], N))
+    yield lambda: list(sampling.generate(gpt, prompts, 1, use_cache=False)), N, N
 
 
-def watch_all(attention, model):
+def watch_all(*modules):
     seen = []
-    for call, S in calls(attention, model):
-        seen += shapes.watch(call, {**LETTERS, "T": T, "S": S}, [attention, model])
+    for call, read, S in calls(*modules):
+        seen += shapes.watch(call, {**LETTERS, "T": read, "S": S, "N": N}, modules)
     return seen
 
 
 def test_letters_cannot_be_mistaken_for_each_other():
-    sizes = [*LETTERS.values(), T, PAST + T]
+    sizes = [*LETTERS.values(), T, PAST + T, N]
     assert len(set(sizes)) == len(sizes)
 
 
 def test_every_shape_comment_is_true():
-    assert shapes.wrong(watch_all(attention, model)) == []
+    assert shapes.wrong(watch_all(*MODULES)) == []
 
 
 def test_every_shape_comment_in_the_package_was_looked_at():
-    seen = {(s.comment.path, s.comment.line, s.target) for s in watch_all(attention, model)}
+    seen = {(s.comment.path, s.comment.line, s.target) for s in watch_all(*MODULES)}
     package = Path(minigpt.__file__).parent
     claimed = set()
     for path in package.rglob("*.py"):
@@ -101,7 +104,7 @@ def load(path):
 
 def mutants():
     """Each shape comment of the package with its last dimension replaced by another letter."""
-    for module in (attention, model):
+    for module in MODULES:
         for comment in shapes.read(module):
             if comment.shapes[0]:
                 shape = comment.shapes[0]
@@ -113,7 +116,7 @@ def mutants():
 @pytest.mark.parametrize("module, line, old, new", list(mutants()))
 def test_a_wrong_shape_comment_is_found(module, line, old, new, tmp_path):
     copy = planted(module, line, old, new, tmp_path)
-    seen = watch_all(copy, model) if module is attention else watch_all(attention, copy)
+    seen = watch_all(*(copy if other is module else other for other in MODULES))
     found = shapes.wrong(seen)
     assert found and all(f":{line}: " in message for message in found)
 
@@ -210,7 +213,7 @@ def test_every_tensor_of_the_attention_has_its_shape_behind_it():
 
 def test_a_name_in_the_attention_never_changes_shape():
     shape_of = {}
-    for call, S in calls(attention, model):
+    for call, _, S in calls(*MODULES):
         for seen in shapes.watch(call, {**LETTERS, "T": T, "S": S}, [MultiHeadAttention]):
             if seen.target != "return":
                 name = (seen.comment.path, seen.target)

@@ -3,8 +3,9 @@
     python tools/chapters.py                  all chapters
     python tools/chapters.py book/03*.ipynb   some
 
-A chapter that fails keeps the file it had. Timings and the machine's Python version are left out. The
-first cell, which makes a chapter run in Colab, is written anew from _config.yml.
+A chapter that fails keeps the file it had. Timings and the machine's Python version are left out, and
+widgets, whose ids are random, are numbered. The first cell, which makes a chapter run in Colab, is
+written anew from _config.yml.
 """
 
 import sys
@@ -41,7 +42,8 @@ def run(path: Path) -> None:
     first.source = colab_cell()
     first.metadata = {"tags": ["remove-cell"]}
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(ROOT)}}).execute()
-    notebook.metadata = METADATA
+    widgets = notebook.metadata.get("widgets")
+    notebook.metadata = nbformat.from_dict(METADATA | ({"widgets": widgets} if widgets else {}))
     code_cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for number, cell in enumerate(code_cells, 1):
         cell.metadata.pop("execution", None)
@@ -52,10 +54,23 @@ def run(path: Path) -> None:
                 output.execution_count = number
     _, notebook = nbformat.validator.normalize(notebook)
     nbformat.validate(notebook)
+    notebook = nbformat.reads(numbered(nbformat.writes(notebook), widget_ids(widgets)), as_version=4)
     text = nbformat.writes(notebook).rstrip("\n") + "\n"
     partial = path.with_suffix(".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
+
+
+def widget_ids(widgets: dict | None) -> list[str]:
+    """The ids of the stored widget models, in the order they were made."""
+    return list(widgets["application/vnd.jupyter.widget-state+json"]["state"]) if widgets else []
+
+
+def numbered(text: str, ids: list[str]) -> str:
+    """A notebook's text with the random ids of its widgets replaced by their numbers."""
+    for number, random_id in enumerate(ids, 1):
+        text = text.replace(random_id, f"{number:032x}")
+    return text
 
 
 def merged(outputs: list) -> list:

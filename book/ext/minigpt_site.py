@@ -1,8 +1,11 @@
-"""What the site needs beyond Jupyter Book: one repository setting, MathJax and a social card of its own."""
+"""What the site needs beyond Jupyter Book: one repository setting, widgets that live without a kernel,
+MathJax and a social card of its own."""
 
+import json
 import os
 import re
 import shutil
+from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,13 +13,17 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from sphinx.application import Sphinx
-from sphinx.errors import ConfigError
+from sphinx.errors import ConfigError, ExtensionError
 
 #: Overrides `repository: url:` of _config.yml for one build.
 REPOSITORY_VARIABLE = "MINIGPT_REPOSITORY"
 
 #: The part of MathJax that the pages load, of some 24 MB that the package holds.
 MATHJAX = ("tex-chtml.js", "output/chtml/fonts/woff-v2")
+
+
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 
 
 def set_repository(app: Sphinx, config) -> None:
@@ -35,6 +42,43 @@ def set_repository(app: Sphinx, config) -> None:
     config.ogp_site_url = config.html_baseurl = f"https://{host}/{path}"
     config.ogp_image = "_static/social-card.png"
     config.ogp_image_alt = "minigpt: the course in which nothing on the page can be false"
+
+
+def check_widgets(app: Sphinx, env, docnames) -> None:
+    """Stop before the build if a notebook shows a widget whose state it does not hold: the page would have a hole."""
+    for name in docnames:
+        path = Path(env.doc2path(name))
+        if path.suffix != ".ipynb":
+            continue
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        stored = notebook["metadata"].get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
+        for number, cell in enumerate(notebook["cells"]):
+            for output in cell.get("outputs", []):
+                view = output.get("data", {}).get(WIDGET_VIEW)
+                if view and view["model_id"] not in stored:
+                    raise ExtensionError(
+                        f"{path.name}: cell {number} shows a widget whose state is not stored in the notebook's "
+                        "metadata; tools/chapters.py stores it (make chapters)"
+                    )
+
+
+def give_widgets_a_stand_in(app: Sphinx, pagename, templatename, context, doctree) -> None:
+    """Where scripts are off, say in a sentence what a widget would show. And let no "<" of a widget's state,
+    "<!--" and "<script" in a vocabulary for instance, be read as markup."""
+    states = [f for f in context.get("script_files", []) if f.attributes.get("type") == WIDGET_STATE]
+    stored = {}
+    for file in states:
+        stored |= json.loads(file.attributes["body"])["state"]
+        file.attributes["body"] = file.attributes["body"].replace("<", "\\u003c")
+
+    def with_stand_in(view):
+        description = stored[json.loads(view[1])["model_id"]]["state"].get("description", "something to move")
+        sentence = f"Here a widget, which needs JavaScript, shows {description}"
+        return f'{view[0]}<noscript><p class="mg-no-script">{escape(sentence)}</p></noscript>'
+
+    if states:
+        view = f'<script type="{re.escape(WIDGET_VIEW)}">(.*?)</script>'
+        context["body"] = re.sub(view, with_stand_in, context["body"])
 
 
 def drop_thebe(app: Sphinx, pagename, templatename, context, doctree) -> None:
@@ -80,6 +124,8 @@ def draw_social_card(path: Path) -> None:
 
 def setup(app: Sphinx) -> dict:
     app.connect("config-inited", set_repository, priority=400)
+    app.connect("env-before-read-docs", check_widgets)
+    app.connect("html-page-context", give_widgets_a_stand_in, priority=900)
     app.connect("html-page-context", drop_thebe, priority=900)
     app.connect("build-finished", write_assets)
     app.config.mathjax_path = "mathjax/tex-chtml.js"

@@ -1,0 +1,89 @@
+// Brings the widgets that a notebook has stored to life, without a kernel: for each view in the page, a model
+// over the stored state and the front end that came with it. Says so on the page if it cannot.
+"use strict";
+
+(() => {
+  const STATE = 'script[type="application/vnd.jupyter.widget-state+json"]';
+  const VIEW = 'script[type="application/vnd.jupyter.widget-view+json"]';
+
+  /** What anywidget gives a front end, over a state of our own. */
+  const modelOf = (state) => {
+    const heard = new Map();
+    const tell = (event) => [...(heard.get(event) ?? [])].forEach((callback) => callback());
+    return {
+      get: (trait) => state[trait],
+      set(trait, value) {
+        if (state[trait] === value) return;
+        state[trait] = value;
+        tell(`change:${trait}`);
+        tell("change");
+      },
+      save_changes() {},
+      on: (event, callback) => heard.set(event, (heard.get(event) ?? new Set()).add(callback)),
+      off: (event, callback) => (callback ? heard.get(event)?.delete(callback) : heard.delete(event)),
+    };
+  };
+
+  /** A stored state with its binary parts put back in. */
+  const unpacked = ({ state, buffers = [] }) => {
+    for (const { path, data } of buffers) {
+      const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+      const holder = path.slice(0, -1).reduce((inner, key) => inner[key], state);
+      holder[path.at(-1)] = new DataView(bytes.buffer);
+    }
+    return state;
+  };
+
+  /** A front end, once for all widgets that share it. */
+  const modules = new Map();
+  const imported = (source) => {
+    if (!modules.has(source)) {
+      modules.set(source, import(URL.createObjectURL(new Blob([source], { type: "text/javascript" }))));
+    }
+    return modules.get(source);
+  };
+
+  const styles = new Set();
+  const style = (css) => {
+    if (!css || styles.has(css)) return;
+    styles.add(css);
+    document.head.appendChild(document.createElement("style")).textContent = css;
+  };
+
+  /** The model of a stored widget and its front end, once however often it is shown. */
+  const models = new Map();
+  const opened = (id, stored) => {
+    const open = async () => {
+      if (stored?.model_module !== "anywidget") throw new Error(`nothing is stored for the widget ${id}`);
+      const state = unpacked(stored);
+      const { default: widget } = await imported(state._esm);
+      const model = modelOf(state);
+      await widget.initialize?.({ model });
+      style(state._css);
+      return { model, widget };
+    };
+    if (!models.has(id)) models.set(id, open());
+    return models.get(id);
+  };
+
+  const start = async () => {
+    const stored = {};
+    for (const script of document.querySelectorAll(STATE)) Object.assign(stored, JSON.parse(script.textContent).state);
+    for (const view of document.querySelectorAll(VIEW)) {
+      const el = document.createElement("div");
+      view.before(el);
+      try {
+        const id = JSON.parse(view.textContent).model_id;
+        const { model, widget } = await opened(id, stored[id]);
+        await widget.render({ model, el });
+      } catch (error) {
+        el.className = "mg-widget-error";
+        el.setAttribute("role", "alert");
+        el.textContent = `A widget should stand here and does not: ${error.message}`;
+        console.error(error);
+      }
+    }
+    document.documentElement.dataset.widgets = "ready";
+  };
+  start();
+})();

@@ -1,0 +1,349 @@
+"""From scores to a token, and from tokens to a text: temperature, top-k, top-p, min-p, generate.
+
+Letters besides model.py's: N = the tokens of a sequence before a step, prompt included.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+from torch import Tensor
+from tqdm import tqdm
+
+from minigpt.attention import KVCache
+from minigpt.config import check_size
+from minigpt.model import GPT
+
+
+def next_token_probabilities(
+    logits: Tensor,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+) -> Tensor:
+    """The distribution that the next token is drawn from.
+
+        p_i = exp(z_i / τ) / Σ_j exp(z_j / τ)        over the tokens j that were not cut off
+
+    What cuts is applied in this order, each to what the one before left, renormalised:
+
+    - top_k keeps the k likeliest tokens, and every other that is exactly as likely as the k-th.
+    - top_p keeps the smallest set of likeliest tokens whose probabilities sum to p or more: the token
+      that crosses the line is in. Of equally likely tokens at the line, those with larger ids stay.
+    - min_p keeps the tokens at least min_p times as likely as the likeliest.
+
+    Order, ties and the token that crosses are those of Hugging Face's `generate`; only which of several
+    equally likely tokens stay at p is left to its unstable sort there, and is settled here.
+
+    Args:
+        logits: the model's scores z for every token of the vocabulary, (V,) or (B, V). A token with
+            -inf is ruled out.
+        temperature: τ ≥ 0, which divides the logits. 0 is not a division but its limit: the likeliest
+            token has probability 1, the one with the smallest id if there are several.
+        top_k: how many tokens to keep, at least 1; None keeps all, as does any number above V.
+        top_p: the probability to keep, in (0, 1]; None and 1 keep all.
+        min_p: the fraction of the largest probability that is needed, in [0, 1]; None and 0 keep all.
+
+    Returns:
+        Probabilities, shaped like logits, 0 for what was cut off; each row sums to 1. float64 if logits
+        are, else float32.
+
+    Raises:
+        TypeError, ValueError: an argument is of the wrong type or impossible; the message names it, its
+            value and what would be right.
+
+    Source: temperature, Hinton et al. (2015), equation 1; top-k, Fan et al. (2018); top-p, Holtzman et al.
+    (2020), section 3.1; min-p, Nguyen et al. (2025).
+
+    >>> next_token_probabilities(torch.tensor([2.0, 1.0, 0.0]), top_k=2)
+    tensor([0.7311, 0.2689, 0.0000])
+    """
+    check_settings(temperature, top_k, top_p, min_p)
+    check_logits(logits)
+    # Half precision is too coarse to add up a thousand probabilities.
+    scores = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    # The limit τ → 0: everything on the likeliest token.
+    if temperature == 0:
+        return F.one_hot(scores.argmax(-1), scores.size(-1)).to(scores.dtype)
+    # The largest score becomes 0 first. That changes no probability, and keeps the others from
+    # overflowing when the temperature is tiny.
+    scores = (scores - scores.amax(-1, keepdim=True)) / temperature
+    # Each cut sets scores to -inf, and sees what the one before has left.
+    if top_k is not None:
+        scores = cut_below_top_k(scores, top_k)
+    if top_p is not None:
+        scores = cut_below_top_p(scores, top_p)
+    if min_p is not None:
+        scores = cut_below_min_p(scores, min_p)
+    return scores.softmax(-1)
+
+
+def cut_below_top_k(scores: Tensor, top_k: int) -> Tensor:
+    """Rule out, by a score of -inf, what is less likely than the k-th."""
+    kth = scores.topk(min(top_k, scores.size(-1))).values[..., -1:]
+    return scores.masked_fill(scores < kth, -torch.inf)
+
+
+def cut_below_top_p(scores: Tensor, top_p: float) -> Tensor:
+    """Rule out the tail: from the least likely upwards, as long as it holds 1 - p or less."""
+    if top_p == 1:
+        return scores
+    # Least likely first, so that the tail is the beginning of each row.
+    ascending, order = scores.sort(dim=-1, stable=True)
+    # How much each token has together with all that are less likely than it.
+    held = ascending.softmax(-1).cumsum(-1)
+    # The likeliest token stays, whatever p is.
+    tail = held <= 1 - top_p
+    tail[..., -1] = False
+    # From the order of the scores back to the order of the vocabulary.
+    return scores.masked_fill(tail.scatter(-1, order, tail), -torch.inf)
+
+
+def cut_below_min_p(scores: Tensor, min_p: float) -> Tensor:
+    """Rule out what is less likely than min_p times the likeliest."""
+    probabilities = scores.softmax(-1)
+    return scores.masked_fill(probabilities < min_p * probabilities.amax(-1, keepdim=True), -torch.inf)
+
+
+def entropy_bits(probabilities: Tensor) -> Tensor:
+    """How open a choice is: H = -Σ p·log₂ p, in bits; n equally likely tokens have log₂ n.
+
+    Args:
+        probabilities: (V,) or (B, V), each row summing to 1.
+
+    Returns:
+        () or (B,). Source: Shannon (1948), section 6.
+
+    >>> entropy_bits(torch.full((8,), 1 / 8))
+    tensor(3.)
+    """
+    surprise_bits = -probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log2()
+    return (probabilities * surprise_bits).sum(-1)
+
+
+def draw(probabilities: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Draw one token from each row.
+
+    The probabilities are laid end to end, a random point is chosen on the line, and the token it falls
+    on is the one. This is done on the CPU in double precision, so that a seed means the same on every
+    device. A token of probability 0 takes up no room and is never drawn.
+
+    Args:
+        probabilities: (V,) or (B, V), each row summing to 1, or to any positive number.
+        generator: where random numbers come from; None: PyTorch's global one.
+
+    Returns:
+        Token ids, () or (B,).
+    """
+    ends = probabilities.detach().cpu().double().cumsum(-1)
+    device = generator.device if generator else "cpu"
+    share = torch.rand((*ends.shape[:-1], 1), generator=generator, dtype=torch.double, device=device).cpu()
+    point = share * ends[..., -1:]
+    return torch.searchsorted(ends, point, right=True).squeeze(-1).to(probabilities.device)
+
+
+def generate(
+    model: GPT,
+    tokens: Tensor | Sequence[int],
+    max_new_tokens: int,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
+    stop: int | Iterable[int] = (),
+    use_cache: bool = True,
+    progress: bool | None = None,
+) -> Iterator[Tensor]:
+    """Let the model go on, one token after the other, each handed over as soon as it is drawn.
+
+        for token in generate(model, tokens, 100, temperature=0.8, seed=0):
+            print(tokenizer.decode([token]), end="", flush=True)
+
+    The model sees at most the last `context_length` tokens. As long as everything fits, a key-value
+    cache makes a step cost one position. Beyond that, every step moves all tokens by one position;
+    positions are part of what keys and values are made of, so nothing in the cache holds any more
+    and each step reads its whole window.
+
+    Args:
+        model: runs as in `eval()`, and is left as it was.
+        tokens: the prompt, one token at least: (T,), a list of ids, or (B, T) for several at once.
+        max_new_tokens: after how many to stop, at least 1. It cuts; the model does not know of it.
+        temperature, top_k, top_p, min_p: see `next_token_probabilities`.
+        seed: makes the draws the same every time.
+        generator: where random numbers come from, instead of a seed.
+        stop: ids after which a sequence ends. In a batch it goes on repeating that token until the
+            others have ended, too.
+        use_cache: False recomputes every step. Same tokens, slower.
+        progress: whether to show a bar with tokens/s. None: in a terminal, once it takes over 2 s.
+
+    Returns:
+        An iterator over token ids, () for a prompt (T,), (B,) for (B, T).
+
+    Raises:
+        TypeError, ValueError: an argument is of the wrong type or impossible; said at the call, not
+            at the first token.
+    """
+    check_settings(temperature, top_k, top_p, min_p)
+    check_size("max_new_tokens", max_new_tokens)
+    tokens = check_prompt(tokens, model)
+    stop = check_stop(stop, model.config.vocab_size)
+    if seed is not None:
+        if generator is not None:
+            raise ValueError(f"seed and generator must not be given both; got seed={seed!r} and a generator")
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise TypeError(f"seed must be an int; got {seed!r} ({type(seed).__name__})")
+        generator = torch.Generator().manual_seed(seed)
+    settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+    cache = model.new_cache() if use_cache else None
+    hidden = None if progress is None else not progress  # tqdm: None hides it where there is no terminal
+    delay = 2 if progress is None else 0
+    return steps(model, tokens, max_new_tokens, settings, generator, stop, cache, disable=hidden, delay=delay)
+
+
+def steps(model, tokens, max_new_tokens, settings, generator, stop, cache, **bar) -> Iterator[Tensor]:
+    """The loop of `generate`, whose arguments it takes after they were checked."""
+    # A single sequence is a batch of one; nothing has ended yet.
+    is_batch = tokens.dim() == 2
+    sequence = tokens if is_batch else tokens[None]  # (B, N)
+    ended = torch.zeros(len(sequence), dtype=torch.bool, device=sequence.device)  # (B,)
+
+    for _ in tqdm(range(max_new_tokens), unit=" tokens", **bar):
+        # Ask the model, turn the knobs, throw the dart.
+        logits = next_logits(model, sequence, cache)  # (B, V)
+        probabilities = next_token_probabilities(logits, **settings)  # (B, V)
+        drawn = draw(probabilities, generator)  # (B,)
+
+        # A sequence that has ended repeats its last token, so that the batch stays a rectangle.
+        drawn = torch.where(ended, sequence[:, -1], drawn)  # (B,)
+        ended = torch.isin(drawn, stop)  # (B,)
+
+        # What was drawn is part of the text now, and on its way to the reader.
+        sequence = torch.cat([sequence, drawn[:, None]], dim=1)  # (B, N + 1)
+        yield drawn if is_batch else drawn[0]
+        if ended.all():
+            return
+
+
+@torch.no_grad()
+def next_logits(model: GPT, sequence: Tensor, cache: list[KVCache] | None = None) -> Tensor:
+    """The scores (B, V) for what follows a sequence (B, N), of which the last context_length tokens are read.
+
+    Args:
+        model: runs as in `eval()`, and is left as it was.
+        sequence: tokens from the very first on.
+        cache: holds those of them that an earlier call has read.
+    """
+    context_length = model.config.context_length
+    with evaluating(model):
+        # Too long: the window moves, and with it the position of every token; no cache can help.
+        if cache is None or sequence.size(1) > context_length:
+            return model(sequence[:, -context_length:])[:, -1]
+        # Else only what is new has to be read.
+        return model(sequence[:, cache[0].length :], cache=cache)[:, -1]
+
+
+@contextmanager
+def evaluating(model: GPT):
+    """The model without dropout for a while, and as it was afterwards."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def complete(model: GPT, tokenizer: Tokenizer, text: str, max_new_tokens: int = 50, **settings) -> str:
+    """What the model writes after a text; the text itself is not repeated.
+
+    Args:
+        model: what writes.
+        tokenizer: the one that the model was trained with.
+        text: what it continues; must hold at least one token.
+        max_new_tokens: after how many tokens to stop.
+        settings: what `generate` takes besides.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a str; got {text!r} ({type(text).__name__})")
+    ids = tokenizer.encode(text).ids
+    if not ids:
+        raise ValueError(f"text must hold at least one token; got {text!r}")
+    return tokenizer.decode([int(token) for token in generate(model, ids, max_new_tokens, **settings)])
+
+
+def greedy_decode(
+    model: GPT, tokenizer: Tokenizer, text: str, max_new_tokens: int = 50, stop: int | Iterable[int] = ()
+) -> str:
+    """What the model writes after a text if it takes the likeliest token at every step.
+
+    There is no temperature among the arguments: dividing all scores by the same positive number does
+    not change which is the largest. Equal to `complete` at temperature 0.
+    """
+    return complete(model, tokenizer, text, max_new_tokens, temperature=0, stop=stop)
+
+
+def check_settings(temperature, top_k, top_p, min_p) -> None:
+    """Raise unless these four are possible."""
+    check_number("temperature", temperature, "at least 0 and finite", lambda t: 0 <= t < math.inf)
+    if top_k is not None:
+        check_size("top_k", top_k)
+    if top_p is not None:
+        check_number("top_p", top_p, "above 0 and at most 1", lambda p: 0 < p <= 1)
+    if min_p is not None:
+        check_number("min_p", min_p, "at least 0 and at most 1", lambda p: 0 <= p <= 1)
+
+
+def check_number(name: str, value, right: str, is_right) -> None:
+    """Raise unless `value` is a number for which `is_right` holds; `right` says so in words."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number; got {value!r} ({type(value).__name__})")
+    if not is_right(value):
+        raise ValueError(f"{name} must be {right}; got {value}")
+
+
+def check_logits(logits) -> None:
+    """Raise unless `logits` are scores of which every row leaves something to choose."""
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        kind = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
+        raise TypeError(f"logits must be a tensor of floating-point numbers; got {kind}")
+    if logits.dim() not in (1, 2) or logits.numel() == 0:
+        raise ValueError(f"logits must have the shape (V,) or (B, V), none of them 0; got {tuple(logits.shape)}")
+    largest = logits.amax(-1)
+    if not largest.isfinite().all():
+        bad = largest[~largest.isfinite()].flatten()[0].item()
+        what = "only -inf in a row" if bad == -math.inf else bad
+        raise ValueError(f"logits must be finite, or -inf for tokens that are ruled out; got {what}")
+
+
+def check_prompt(tokens, model: GPT) -> Tensor:
+    """The prompt as a tensor on the model's device; raise unless the model can read it."""
+    if not isinstance(tokens, Tensor):
+        tokens = torch.tensor(tokens, dtype=None if len(tokens) else torch.int64)
+    if tokens.dim() not in (1, 2) or tokens.dtype not in (torch.int64, torch.int32):
+        raise ValueError(f"tokens must be integers of shape (T,) or (B, T); got {tokens.dtype} {tuple(tokens.shape)}")
+    if tokens.numel() == 0:
+        raise ValueError(f"tokens must hold a prompt of at least one token; got shape {tuple(tokens.shape)}")
+    V = model.config.vocab_size
+    if not 0 <= tokens.min() <= tokens.max() < V:
+        raise ValueError(f"tokens must be from 0 to {V - 1}; got {tokens.min()} to {tokens.max()}")
+    return tokens.to(model.head.weight.device)
+
+
+def check_stop(stop, vocab_size: int) -> Tensor:
+    """The ids of `stop` as a tensor; raise unless they are in the vocabulary."""
+    ids = [stop] if isinstance(stop, int) else list(stop)
+    for token in ids:
+        if isinstance(token, bool) or not isinstance(token, int):
+            raise TypeError(f"stop must hold token ids; got {token!r} ({type(token).__name__})")
+        if not 0 <= token < vocab_size:
+            raise ValueError(f"stop must hold token ids from 0 to {vocab_size - 1}; got {token}")
+    return torch.tensor(ids, dtype=torch.int64)

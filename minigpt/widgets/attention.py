@@ -1,0 +1,77 @@
+"""AttentionExplorer: who looks at whom, head by head."""
+
+from collections.abc import Sequence
+
+import torch
+import traitlets
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from minigpt.model import GPT
+from minigpt.sampling import evaluating
+from minigpt.widgets.explorer import Explorer, bundle, float32_bytes, token_text
+
+
+class AttentionExplorer(Explorer):
+    """A map of every head to choose from, and the line of tokens, coloured by what one of them looks at.
+
+    Args:
+        weights: for each layer the weights of its heads, (H, T, T), rows summing to 1.
+        tokens: the T tokens.
+        settings: the traits below, to begin with.
+
+    Attributes:
+        layer, head: which head, both counted from 1 as in the chapters.
+        position: which token does the looking, from 0.
+
+    Raises:
+        ValueError: weights and tokens don't fit together, or a trait is out of range.
+    """
+
+    _esm = bundle("attention.js")
+
+    tokens = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)
+    n_layers = traitlets.Int(read_only=True).tag(sync=True)
+    n_heads = traitlets.Int(read_only=True).tag(sync=True)
+    weights = traitlets.Bytes(read_only=True).tag(sync=True)
+
+    layer = traitlets.Int(1).tag(sync=True)
+    head = traitlets.Int(1).tag(sync=True)
+    position = traitlets.Int().tag(sync=True)
+
+    def __init__(self, weights: Sequence[Tensor], tokens: Sequence[str], **settings):
+        T, H = len(tokens), len(weights[0]) if weights else 0
+        if not H or any(layer.shape != (H, T, T) for layer in weights):
+            shapes = [tuple(layer.shape) for layer in weights]
+            raise ValueError(f"weights must be (H, {T}, {T}) in every layer for {T} tokens; got {shapes}")
+        self._weights = torch.stack([layer.detach().cpu() for layer in weights])
+        self.set_trait("tokens", list(tokens))
+        self.set_trait("n_layers", len(weights))
+        self.set_trait("n_heads", H)
+        self.set_trait("weights", float32_bytes(self._weights))
+        super().__init__(**{"position": T - 1, **settings})
+        weight, place = self._weights[self.layer - 1, self.head - 1, self.position].max(0)
+        self.set_trait(
+            "description",
+            f"who looks at whom among {T} tokens, in {len(weights)} layers of {H} heads. In layer {self.layer}, head "
+            f"{self.head}, token {self.position + 1}, {tokens[self.position]!r}, looks most at token {place + 1}, "
+            f"{tokens[place]!r}, with {100 * weight:.1f} % of its weight.",
+        )
+
+    @classmethod
+    def of(cls, model: GPT, tokenizer: Tokenizer, text: str, **settings) -> "AttentionExplorer":
+        """The heads of a model over a text."""
+        ids = tokenizer.encode(text).ids
+        with evaluating(model):
+            weights = [layer[0] for layer in model.attention_weights(torch.tensor([ids]))]
+        return cls(weights, [token_text(tokenizer, i) for i in ids], **settings)
+
+    @traitlets.validate("layer", "head", "position")
+    def _in_range(self, proposal):
+        name, value = proposal["trait"].name, proposal["value"]
+        first, last = {"layer": (1, self.n_layers), "head": (1, self.n_heads), "position": (0, len(self.tokens) - 1)}[
+            name
+        ]
+        if not first <= value <= last:
+            raise ValueError(f"{name} must be from {first} to {last}; got {value}")
+        return value

@@ -1,0 +1,127 @@
+// What the widgets' front ends have in common: elements, labelled controls, one redraw a frame.
+
+/** An element. Strings among the children become text, never markup: a token may read "<script>". */
+export function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+/** A number with thousands separators, and decimals if asked for. */
+export const number = (value, decimals = 0) =>
+  value.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+
+export const percent = (share) => `${number(100 * share, 1)} %`;
+
+/** A token with its spaces and line breaks made visible. */
+export const visible = (token) => token.replaceAll(" ", "·").replaceAll("\n", "⏎");
+
+/** The float32 numbers that a trait of bytes holds. */
+export function floats(model, trait) {
+  const { buffer, byteOffset, byteLength } = model.get(trait);
+  return new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength));
+}
+
+/** Whole numbers from first to last. */
+export const range = (first, last) => Array.from({ length: last - first + 1 }, (_, i) => first + i);
+
+/** The frame of a widget: a named region that keeps its keys from the notebook around it. */
+export function frame(el, label) {
+  const root = element("section", { class: "mgw", "aria-label": label, "data-lm-suppress-shortcuts": "true" });
+  root.addEventListener("keydown", (event) => {
+    if (!event.ctrlKey && !event.metaKey && !event.altKey && !event.shiftKey) event.stopPropagation();
+  });
+  el.replaceChildren(root);
+  return root;
+}
+
+/** Listen to a model, and get a function that stops all listening: what render() has to return. */
+export function listener(model) {
+  const heard = [];
+  return {
+    on(traits, callback) {
+      for (const trait of traits) {
+        model.on(`change:${trait}`, callback);
+        heard.push([`change:${trait}`, callback]);
+      }
+    },
+    stop: () => heard.forEach(([event, callback]) => model.off(event, callback)),
+  };
+}
+
+/** A function that asks for one redraw at the next frame, however often it is called before. */
+export function oncePerFrame(redraw) {
+  let asked = false;
+  return () => {
+    if (asked) return;
+    asked = true;
+    requestAnimationFrame(() => {
+      asked = false;
+      redraw();
+    });
+  };
+}
+
+/** A text for screen readers, read out once it has stood still for a moment. */
+export function liveText() {
+  const node = element("p", { class: "mgw-spoken", role: "status" });
+  let timer;
+  const say = (text) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => node.textContent !== text && (node.textContent = text), 500);
+  };
+  return { node, say };
+}
+
+/** Set a trait, here and in the kernel if there is one. */
+export function assign(model, trait, value) {
+  model.set(trait, value);
+  model.save_changes();
+}
+
+/**
+ * A labelled slider over a list of values.
+ * @param values the list, or a function that returns it; a value set from Python may lie between
+ * @param show how to write a value
+ * @param toTrait, fromTrait where the trait says something else than the list, e.g. null for the last value
+ * @param moved called with the new value after the reader has moved the slider
+ */
+export function slider(model, listen, { trait, label, values, show = number, toTrait, fromTrait, moved }) {
+  const listed = typeof values === "function" ? values : () => values;
+  const input = element("input", { type: "range", min: 0, step: 1, "data-trait": trait });
+  const shown = element("output");
+  const update = () => {
+    const list = listed();
+    const value = fromTrait ? fromTrait(model.get(trait)) : model.get(trait);
+    input.max = list.length - 1;
+    input.value = nearest(list, value);
+    shown.textContent = show(value);
+    input.setAttribute("aria-valuetext", show(value));
+  };
+  input.addEventListener("input", () => {
+    const value = listed()[input.value];
+    assign(model, trait, toTrait ? toTrait(value) : value);
+    moved?.(value);
+  });
+  listen.on([trait], update);
+  update();
+  const node = element("div", { class: "mgw-slider" }, element("label", {}, element("span", {}, label), input), shown);
+  return { node, update };
+}
+
+/** The index of the value in an ascending list that is nearest to a given one. */
+function nearest(list, value) {
+  let best = 0;
+  list.forEach((candidate, i) => {
+    if (Math.abs(candidate - value) < Math.abs(list[best] - value)) best = i;
+  });
+  return best;
+}
+
+/** A labelled list to choose from: pairs of value and text. */
+export function chooser(label, options, chosen) {
+  const select = element("select", {}, ...options.map(([value, text]) => element("option", { value }, text)));
+  select.addEventListener("change", () => chosen(select.value));
+  return { node: element("label", { class: "mgw-chooser" }, element("span", {}, label), select), select };
+}

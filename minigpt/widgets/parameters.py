@@ -1,0 +1,66 @@
+"""ParameterExplorer: how many parameters a GPT has, and where they are."""
+
+import traitlets
+
+from minigpt.config import CONFIGS, GPTConfig
+from minigpt.parameters import count_params
+from minigpt.widgets.explorer import Explorer, bundle
+
+SIZES = ("n_layers", "d_model", "n_heads", "vocab_size", "context_length")
+
+
+class ParameterExplorer(Explorer):
+    """The parameter count of a GPT and its split, with sliders for the sizes.
+
+    The models are GPT-2's kind: F = 4·C, biases everywhere.
+
+    Args:
+        config: what to begin with, a `GPTConfig` or the name of one in `CONFIGS`.
+
+    Attributes:
+        n_layers, d_model, n_heads, vocab_size, context_length, tie_weights: the fields of `GPTConfig`.
+
+    Raises:
+        ValueError: config has no such name, or has no biases or another F than 4·C.
+
+    >>> explorer = ParameterExplorer("homework")
+    >>> explorer.n_layers = 24
+    >>> count_params(explorer.config)
+    537900800
+    """
+
+    _esm = bundle("parameters.js")
+
+    presets = traitlets.Dict(read_only=True).tag(sync=True)
+    n_layers = traitlets.Int(min=1).tag(sync=True)
+    d_model = traitlets.Int(min=1).tag(sync=True)
+    n_heads = traitlets.Int(min=1).tag(sync=True)
+    vocab_size = traitlets.Int(min=1).tag(sync=True)
+    context_length = traitlets.Int(min=1).tag(sync=True)
+    tie_weights = traitlets.Bool().tag(sync=True)
+
+    def __init__(self, config: GPTConfig | str = "homework"):
+        if isinstance(config, str):
+            if config not in CONFIGS:
+                raise ValueError(f"config must be a GPTConfig or one of {', '.join(CONFIGS)}; got {config!r}")
+            config = CONFIGS[config]
+        if not config.bias or config.d_ff != 4 * config.d_model:
+            raise ValueError(f"config must have biases and d_ff = 4·d_model; got {config}")
+        self.set_trait("presets", {name: traits_of(preset) for name, preset in CONFIGS.items()})
+        super().__init__(**traits_of(config))
+        self.set_trait(
+            "description",
+            f"how many parameters a GPT has, with sliders for its sizes. With {config.n_layers} layers of width "
+            f"{config.d_model:,}, a vocabulary of {config.vocab_size:,} and {config.context_length:,} positions "
+            f"it has {count_params(config):,}.",
+        )
+
+    @property
+    def config(self) -> GPTConfig:
+        """The configuration that the sliders show; an error says so if the heads don't divide the width."""
+        return GPTConfig(**{name: getattr(self, name) for name in (*SIZES, "tie_weights")})
+
+
+def traits_of(config: GPTConfig) -> dict[str, int | bool]:
+    """The fields of a configuration that the widget shows."""
+    return {name: getattr(config, name) for name in (*SIZES, "tie_weights")}

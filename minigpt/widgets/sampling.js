@@ -1,0 +1,159 @@
+// SamplingExplorer: the next token's distribution, and the knobs that bend it.
+import { ascending, drawer, entropyBits, nextTokenProbabilities, randomNumbers } from "./arithmetic.js";
+import { assign, chooser, element, floats, frame, listener, liveText, number, oncePerFrame, percent, range, slider, visible }
+  from "./controls.js";
+
+const DRAWS = 1000;
+const hundredths = (first, last) => range(first, last).map((n) => n / 100);
+
+/** 1, 2, ... 20, then in steps of about a tenth, and at last V: everything. */
+function topKs(V) {
+  const steps = [];
+  for (let k = 1; k < V; k += Math.max(1, Math.round(k / 20))) steps.push(k);
+  return [...steps, V];
+}
+
+function render({ model, el }) {
+  const listen = listener(model);
+  const root = frame(el, "Sampling explorer");
+  const texts = model.get("texts");
+  const V = model.get("vocab_size");
+  const shownIds = model.get("shown_ids");
+  const shownTokens = model.get("shown_tokens");
+  const all = floats(model, "logits");
+  const logits = texts.map((_, i) => Float64Array.from(all.subarray(i * V, (i + 1) * V)));
+  const orders = logits.map(ascending);
+
+  const { node: textChooser, select } = chooser(
+    "After the text", texts.map((text, i) => [i, visible(text)]), (i) => assign(model, "text", Number(i)));
+  const off = (is, show) => (value) => (value === is ? "off" : show(value));
+  const sliders = [
+    { trait: "temperature", label: "Temperature", values: hundredths(0, 200), show: (t) => number(t, 2) },
+    { trait: "top_k", label: "Top-k", values: topKs(V), show: off(V, number),
+      toTrait: (k) => (k === V ? null : k), fromTrait: (k) => Math.min(k ?? V, V) },
+    { trait: "top_p", label: "Top-p", values: hundredths(1, 100), show: off(1, (p) => number(p, 2)) },
+    { trait: "min_p", label: "Min-p", values: hundredths(0, 100), show: off(0, (p) => number(p, 2)) },
+  ].map((options) => slider(model, listen, options).node);
+
+  const seed = element("input", { type: "number", min: 0, max: 2 ** 31 - 1, step: 1 });
+  seed.addEventListener("change", () => {
+    if (seed.value !== "" && seed.checkValidity()) assign(model, "seed", Number(seed.value));
+    else seed.value = model.get("seed");
+  });
+  const button = element("button", { type: "button" }, `Draw ${number(DRAWS)}`);
+  const drawing = element("div", { class: "mgw-line" },
+    element("label", {}, element("span", {}, "Seed"), seed), button);
+
+  const summary = element("p", { class: "mgw-summary" });
+  const rows = range(0, shownIds[0].length).map((i) => row(i < shownIds[0].length));
+  const heading = (text, cls) => element("th", { scope: "col", class: cls }, text);
+  const table = element("table", {},
+    element("thead", {}, element("tr", {}, heading("token", "mgw-token"), heading("probability", "mgw-wide"),
+      heading("", "mgw-number"), heading("drawn", "mgw-number"))),
+    element("tbody", {}, ...rows.map((r) => r.node)));
+  table.tHead.rows[0].cells[2].append(element("span", { class: "mgw-spoken" }, "in percent"));
+  const spoken = liveText();
+  root.append(textChooser, element("div", { class: "mgw-sliders" }, ...sliders), summary, table, drawing, spoken.node);
+
+  let counts = null; // how often each token was drawn since the knobs last moved
+  let running = 0; // the number of the drawing that may go on
+  let probabilities;
+
+  function redraw() {
+    const i = model.get("text");
+    const temperature = model.get("temperature");
+    const cuts = { topK: model.get("top_k"), topP: model.get("top_p"), minP: model.get("min_p") };
+    const uncut = nextTokenProbabilities(logits[i], { temperature }, orders[i]);
+    probabilities = nextTokenProbabilities(logits[i], { temperature, ...cuts }, orders[i]);
+    const shown = new Set(shownIds[i]);
+    const others = { p: 0, cut: 0, survivors: 0, drawn: 0 }; // summed up: 1 minus the rest would be inexact
+    let survivors = 0;
+    let kept = 0;
+    for (let id = 0; id < V; id++) {
+      const survives = probabilities[id] > 0;
+      survivors += survives;
+      kept += survives ? uncut[id] : 0;
+      if (shown.has(id)) continue;
+      others.p += probabilities[id];
+      others.cut += survives ? 0 : uncut[id];
+      others.survivors += survives;
+      others.drawn += counts?.[id] ?? 0;
+    }
+    shownIds[i].forEach((id, place) => {
+      const p = probabilities[id];
+      rows[place].update(visible(shownTokens[i][place]), p, p > 0 ? 0 : uncut[id], counts && counts[id], p === 0);
+    });
+    const name = `${number(V - shown.size)} others`;
+    rows[shown.size].node.hidden = shown.size === V;
+    rows[shown.size].update(name, others.p, others.cut, counts && others.drawn, others.survivors === 0);
+
+    const bits = entropyBits(probabilities);
+    Object.assign(root.dataset, { survivors, kept, entropyBits: bits });
+    summary.textContent =
+      `${number(survivors)} of ${number(V)} tokens can be drawn. They had ${percent(kept)} of the mass before the cut. ` +
+      `Entropy ${number(bits, 2)} bits: as open as a choice among ${number(2 ** bits, 1)} equal tokens.`;
+    const best = shownIds[i].map((id, place) => [probabilities[id], shownTokens[i][place]]).slice(0, 3);
+    spoken.say(`${best.filter(([p]) => p > 0).map(([p, token]) => `${visible(token)} ${percent(p)}`).join(", ")}. ${summary.textContent}`);
+  }
+
+  function draw() {
+    const mine = ++running;
+    const next = drawer(probabilities, randomNumbers(model.get("seed")));
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    counts = new Uint32Array(V);
+    let done = 0;
+    const grow = () => {
+      if (mine !== running) return;
+      for (const end = still ? DRAWS : done + 20; done < end; done++) counts[next()] += 1;
+      redraw();
+      root.dataset.drawn = done;
+      if (done < DRAWS) requestAnimationFrame(grow);
+    };
+    grow();
+  }
+
+  const schedule = oncePerFrame(redraw);
+  const settle = () => {
+    running += 1; // what was drawn was drawn from another distribution
+    counts = null;
+    delete root.dataset.drawn;
+    select.value = model.get("text");
+    seed.value = model.get("seed");
+    schedule();
+  };
+  button.addEventListener("click", () => {
+    redraw(); // the sliders may have moved since the last frame
+    draw();
+  });
+  listen.on(["text", "temperature", "top_k", "top_p", "min_p", "seed"], settle);
+  select.value = model.get("text");
+  seed.value = model.get("seed");
+  redraw();
+  return listen.stop;
+}
+
+/** One token's row: name, bar, percent, times drawn. */
+function row(isToken) {
+  const bar = element("div", { class: "mgw-bar" });
+  const faded = element("div", { class: "mgw-bar mgw-cut" });
+  const drawnBar = element("div", { class: "mgw-bar mgw-drawn" });
+  const name = element("th", { scope: "row", class: isToken ? "mgw-token mgw-code" : "mgw-token" });
+  const share = element("td", { class: "mgw-number" });
+  const drawn = element("td", { class: "mgw-number" });
+  const bars = element("td", { class: "mgw-wide" },
+    element("div", { class: "mgw-track" }, bar, faded), element("div", { class: "mgw-track mgw-thin" }, drawnBar));
+  const node = element("tr", {}, name, bars, share, drawn);
+  const update = (text, p, cut, count, isCut) => {
+    name.textContent = text;
+    bar.style.width = `${100 * p}%`;
+    faded.style.width = `${100 * cut}%`;
+    drawnBar.style.width = `${(100 * (count ?? 0)) / DRAWS}%`;
+    share.textContent = isCut ? "cut" : percent(p);
+    drawn.textContent = count === null ? "" : number(count);
+    node.classList.toggle("mgw-out", isCut);
+    Object.assign(node.dataset, { probability: p, cut, drawn: count ?? "" });
+  };
+  return { node, update };
+}
+
+export default { render };

@@ -1,0 +1,108 @@
+"""SamplingExplorer: the next token's distribution, and the knobs that bend it."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import traitlets
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from minigpt.config import check_size
+from minigpt.model import GPT
+from minigpt.sampling import check_settings, next_logits, next_token_probabilities
+from minigpt.widgets.explorer import Explorer, bundle, checked, float32_bytes, token_text
+
+
+class SamplingExplorer(Explorer):
+    """Bars of the next-token distribution, with sliders for temperature, top-k, top-p and min-p.
+
+    All probabilities are of the whole vocabulary. The likeliest tokens have a bar each, the others share
+    one, with their exact mass. Draws come from a generator in JavaScript: the same seed gives the same
+    draws in every browser, but not those of PyTorch.
+
+    Args:
+        logits: scores of the whole vocabulary, (V,), for each of the texts to choose from.
+        tokens: what each of the V tokens looks like.
+        shown: how many tokens get a bar of their own, at most V.
+        settings: the traits below, to begin with.
+
+    Attributes:
+        text: which of the texts, from 0.
+        temperature: from 0 up; the slider ends at 2.
+        top_k: at least 1, or None for no cut.
+        top_p: in (0, 1], 1 for no cut.
+        min_p: in [0, 1], 0 for no cut.
+        seed: of the draws in the browser, from 0 to 2³¹ - 1.
+
+    Raises:
+        TypeError, ValueError: a setting is impossible, as `next_token_probabilities` would say.
+        ValueError: logits and tokens don't fit together.
+
+    >>> explorer = SamplingExplorer({"2 + 2 =": torch.tensor([3.0, 1.0])}, [" 4", " 5"], top_k=1)
+    >>> explorer.probabilities
+    tensor([1., 0.])
+    """
+
+    _esm = bundle("sampling.js")
+
+    texts = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)
+    vocab_size = traitlets.Int(read_only=True).tag(sync=True)
+    logits = traitlets.Bytes(read_only=True).tag(sync=True)
+    shown_ids = traitlets.List(read_only=True).tag(sync=True)
+    shown_tokens = traitlets.List(read_only=True).tag(sync=True)
+
+    text = traitlets.Int(0).tag(sync=True)
+    temperature = traitlets.Float(1.0).tag(sync=True)
+    top_k = traitlets.Int(None, allow_none=True).tag(sync=True)
+    top_p = traitlets.Float(1.0).tag(sync=True)
+    min_p = traitlets.Float(0.0).tag(sync=True)
+    seed = traitlets.Int(0, min=0, max=2**31 - 1).tag(sync=True)
+
+    _temperature = checked("temperature", lambda value: check_settings(value, None, None, None))
+    _top_k = checked("top_k", lambda value: check_settings(1, value, None, None))
+    _top_p = checked("top_p", lambda value: check_settings(1, None, value, None))
+    _min_p = checked("min_p", lambda value: check_settings(1, None, None, value))
+
+    def __init__(self, logits: Mapping[str, Tensor], tokens: Sequence[str], shown: int = 14, **settings):
+        check_size("shown", shown)
+        V = len(tokens)
+        if not logits or any(row.shape != (V,) for row in logits.values()):
+            shapes = {text: tuple(row.shape) for text, row in logits.items()}
+            raise ValueError(f"logits must hold a text and scores ({V},) for {V} tokens; got {shapes}")
+        self._rows = torch.stack([row.detach().cpu().float() for row in logits.values()])  # as the browser has them
+        order = [row.argsort(descending=True, stable=True)[: min(shown, V)].tolist() for row in self._rows]
+        self.set_trait("texts", list(logits))
+        self.set_trait("vocab_size", V)
+        self.set_trait("logits", float32_bytes(self._rows))
+        self.set_trait("shown_ids", order)
+        self.set_trait("shown_tokens", [[tokens[i] for i in ids] for ids in order])
+        super().__init__(**settings)
+        self.set_trait("description", self.describe())
+
+    @classmethod
+    def of(cls, model: GPT, tokenizer: Tokenizer, texts: Sequence[str], **settings) -> "SamplingExplorer":
+        """What a model expects after each of several texts."""
+        prompts = [torch.tensor([tokenizer.encode(text).ids]) for text in texts]
+        rows = {text: next_logits(model, prompt)[0] for text, prompt in zip(texts, prompts, strict=True)}
+        return cls(rows, [token_text(tokenizer, i) for i in range(model.config.vocab_size)], **settings)
+
+    @traitlets.validate("text")
+    def _text(self, proposal):
+        if not 0 <= proposal["value"] < len(self.texts):
+            raise ValueError(f"text must be from 0 to {len(self.texts) - 1}; got {proposal['value']}")
+        return proposal["value"]
+
+    @property
+    def probabilities(self) -> Tensor:
+        """What the sliders make of the distribution at this moment, by PyTorch: (V,)."""
+        row = self._rows[self.text]
+        return next_token_probabilities(row, self.temperature, self.top_k, self.top_p, self.min_p)
+
+    def describe(self) -> str:
+        p = self.probabilities[self.shown_ids[self.text][0]].item()
+        best = self.shown_tokens[self.text][0]
+        return (
+            f"what comes after {self.texts[self.text]!r}, with sliders for temperature, top-k, top-p and min-p. "
+            f"At temperature {self.temperature:g} the likeliest of {self.vocab_size:,} tokens is {best!r}, "
+            f"with {100 * p:.1f} %."
+        )

@@ -1,0 +1,407 @@
+"""Sampling against Hugging Face's warpers, against chance, and against every setting that is impossible."""
+
+import inspect
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+from minigpt import GPT, GPTConfig, pretrained
+from minigpt.sampling import (
+    complete,
+    draw,
+    entropy_bits,
+    evaluating,
+    generate,
+    greedy_decode,
+    next_logits,
+    next_token_probabilities,
+)
+
+CONFIG = GPTConfig(vocab_size=29, context_length=12, d_model=16, n_heads=2, n_layers=2, dropout=0.5)
+KINDS = {
+    "spread": lambda B, V: torch.randn(B, V) * 3,
+    "peaked": lambda B, V: torch.randn(B, V) * 40,
+    "flat": lambda B, V: torch.zeros(B, V),
+    "many ties": lambda B, V: torch.randint(0, 4, (B, V)).float(),
+    "ruled out": lambda B, V: torch.randn(B, V).masked_fill(torch.rand(B, V) < 0.5, -torch.inf).index_fill(
+        1, torch.tensor([0]), 0.0
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def model():
+    return GPT(CONFIG).double().eval()
+
+
+def warped(logits, temperature, top_k, top_p, min_p):
+    """What Hugging Face's generate draws from."""
+    logits = TemperatureLogitsWarper(float(temperature))(None, logits)
+    if top_k is not None:
+        logits = TopKLogitsWarper(top_k)(None, logits)
+    if top_p is not None:
+        logits = TopPLogitsWarper(top_p)(None, logits)
+    if min_p is not None:
+        logits = MinPLogitsWarper(min_p)(None, logits)
+    return logits.softmax(-1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("V", [1, 2, 7, 50, 1000])
+def test_the_distribution_is_hugging_faces(kind, V):
+    """4,000 rows of each kind and size, in double precision so that rounding decides nothing."""
+    choice = torch.Generator().manual_seed(V)
+
+    def one_of(*values):
+        return values[torch.randint(len(values), (), generator=choice)]
+
+    for _ in range(80):
+        logits = KINDS[kind](50, V).double()
+        temperature = one_of(0.05, 0.3, 1.0, 1.7, 2.0, 10.0)
+        top_k = one_of(None, 1, 2, V, V + 3)
+        top_p = one_of(None, 0.1, 0.5, 0.9, 0.999, 1.0, torch.rand((), generator=choice).item())
+        min_p = one_of(None, 0.0, 0.05, 0.3, 1.0)
+        ours = next_token_probabilities(logits, temperature, top_k, top_p, min_p)
+        theirs = warped(logits, temperature, top_k, top_p, min_p)
+        if kind in ("flat", "many ties") and V > 7:  # which of the tied tokens stay is open in an unstable sort
+            ours, theirs = ours.sort(-1).values, theirs.sort(-1).values
+        assert torch.equal(ours > 0, theirs > 0)
+        assert torch.allclose(ours, theirs, rtol=0, atol=1e-12)
+
+
+def test_single_precision_agrees_as_well():
+    for top_k, top_p, min_p in ((None, None, None), (40, None, None), (None, 0.9, None), (None, None, 0.1)):
+        logits = torch.randn(500, 1000)
+        ours, theirs = (f(logits, 0.7, top_k, top_p, min_p) for f in (next_token_probabilities, warped))
+        assert ours.dtype == torch.float32
+        # A token at the line may fall to either side by rounding, which moves its own small mass.
+        assert ((ours > 0) != (theirs > 0)).sum() <= 5
+        assert torch.allclose(ours, theirs, rtol=0, atol=2e-3)
+
+
+def test_ties_at_k_stay_and_ties_at_p_are_settled():
+    tied = torch.tensor([1.0, 3.0, 3.0, 3.0, 0.0])
+    assert (next_token_probabilities(tied, top_k=2) > 0).tolist() == [False, True, True, True, False]
+    flat = torch.zeros(4)
+    assert (next_token_probabilities(flat, top_p=0.5) > 0).tolist() == [False, False, True, True]
+    assert next_token_probabilities(tied, temperature=0).tolist() == [0, 1, 0, 0, 0]
+
+
+def test_the_token_that_crosses_p_is_kept():
+    logits = torch.tensor([0.5, 0.25, 0.125, 0.125]).log()
+    assert [(next_token_probabilities(logits, top_p=p) > 0).sum().item() for p in (0.01, 0.51, 0.74, 0.76, 1.0)] == [
+        1, 2, 2, 3, 4,
+    ]  # fmt: skip
+
+
+def test_the_order_is_temperature_then_k_then_p_then_min():
+    logits = torch.tensor([0.5, 0.3, 0.15, 0.05], dtype=torch.double).log()
+    assert (next_token_probabilities(logits, temperature=2, top_p=0.75) > 0).sum() == 3  # 0.43 + 0.33 + 0.24
+    assert (next_token_probabilities(logits, top_p=0.75) > 0).sum() == 2
+    # Of the two that top-k leaves the first has 0.625: enough for p = 0.6. Of all four it would not be.
+    assert (next_token_probabilities(logits, top_k=2, top_p=0.6) > 0).sum() == 1
+    assert (next_token_probabilities(logits, top_p=0.6) > 0).sum() == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_half_precision_is_computed_in_single(dtype):
+    p = next_token_probabilities(torch.randn(3, 100).to(dtype), top_p=0.9)
+    assert p.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    assert torch.allclose(p.sum(-1), torch.ones(3, dtype=p.dtype))
+
+
+def test_extremes_neither_overflow_nor_vanish():
+    logits = torch.tensor([1e4, -1e4, 1e4 - 1, -math.inf])
+    for temperature in (1e-30, 1e-3, 1, 1e30):
+        p = next_token_probabilities(logits.double(), temperature)
+        assert p.isfinite().all() and p.sum() == pytest.approx(1) and p[3] == 0
+
+
+rows = st.lists(st.floats(-50, 50), min_size=2, max_size=40).map(lambda row: torch.tensor(row, dtype=torch.double))
+temperatures = st.floats(0.05, 20)
+
+
+@settings(deadline=None, max_examples=200)
+@given(rows, temperatures, st.integers(1, 50), st.floats(0.01, 1), st.floats(0, 1))
+def test_the_mass_is_one_and_the_order_is_kept(logits, temperature, top_k, top_p, min_p):
+    p = next_token_probabilities(logits, temperature, top_k, top_p, min_p)
+    assert p.sum().item() == pytest.approx(1)
+    kept = p > 0
+    assert logits[kept].max() == logits.max()
+    if not kept.all():
+        assert logits[kept].min() >= logits[~kept].max()
+    assert (p[logits.argsort()][-kept.sum() :].diff() >= -1e-15).all()
+
+
+@settings(deadline=None, max_examples=200)
+@given(rows, temperatures, st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)).map(sorted))
+def test_a_smaller_p_never_leaves_more(logits, temperature, two):
+    small, large = ((next_token_probabilities(logits, temperature, top_p=p) > 0) for p in two)
+    assert not (small & ~large).any()
+
+
+@settings(deadline=None, max_examples=100)
+@given(rows, st.tuples(st.integers(1, 40), st.integers(1, 40)).map(sorted), st.tuples(st.floats(0, 1), st.floats(0, 1)))
+def test_a_smaller_k_and_a_larger_min_p_never_leave_more(logits, ks, min_ps):
+    small, large = ((next_token_probabilities(logits, top_k=k) > 0) for k in ks)
+    assert not (small & ~large).any()
+    strict, mild = ((next_token_probabilities(logits, min_p=m) > 0) for m in (max(min_ps), min(min_ps)))
+    assert not (strict & ~mild).any()
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.integers(-(10**6), 10**6), min_size=2, max_size=30, unique=True), st.randoms(), st.floats(0.05, 1))
+def test_tokens_in_another_order_have_the_same_probabilities(logits, random, top_p):
+    logits = torch.tensor(logits, dtype=torch.double) / 10**5
+    order = torch.tensor(random.sample(range(len(logits)), len(logits)))
+    straight = next_token_probabilities(logits, 0.8, 20, top_p, 0.01)
+    assert torch.allclose(next_token_probabilities(logits[order], 0.8, 20, top_p, 0.01), straight[order])
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.integers(-1000, 1000), min_size=2, max_size=30, unique=True))
+def test_towards_zero_all_goes_to_the_likeliest_and_towards_infinity_all_are_alike(logits):
+    logits = torch.tensor(logits, dtype=torch.double)
+    assert torch.allclose(next_token_probabilities(logits, 1e-3), next_token_probabilities(logits, 0))
+    assert next_token_probabilities(logits, 0)[logits.argmax()] == 1
+    flat = torch.full_like(logits, 1 / len(logits))
+    assert torch.allclose(next_token_probabilities(logits, 1e9), flat, rtol=1e-5)
+
+
+@settings(deadline=None, max_examples=100)
+@given(rows, st.tuples(temperatures, temperatures).map(sorted))
+def test_entropy_grows_with_temperature_up_to_that_of_equal_tokens(logits, two):
+    cold, warm = (entropy_bits(next_token_probabilities(logits, t)) for t in two)
+    assert -1e-9 <= cold <= warm + 1e-9 <= math.log2(len(logits)) + 1e-6
+
+
+def test_entropy_of_what_is_certain_is_zero_and_of_a_batch_a_row_each():
+    p = torch.tensor([[1.0, 0, 0, 0], [0.25] * 4, [0.5, 0.5, 0, 0]])
+    assert entropy_bits(p).tolist() == [0, 2, 1]
+
+
+def test_one_row_and_a_batch_of_rows_are_treated_alike():
+    logits = torch.randn(6, 30)
+    together = next_token_probabilities(logits, 0.9, 10, 0.8, 0.05)
+    apart = torch.stack([next_token_probabilities(row, 0.9, 10, 0.8, 0.05) for row in logits])
+    assert torch.equal(together, apart)
+
+
+def p_value(counts, probabilities):
+    """The probability of counts this far off, or further, if the probabilities are right (chi-square)."""
+    kept = probabilities > 0
+    assert counts[~kept].sum() == 0
+    expected = counts.sum() * probabilities[kept]
+    statistic = ((counts[kept] - expected) ** 2 / expected).sum()
+    return torch.special.gammaincc((kept.sum() - 1).double() / 2, statistic.double() / 2).item()
+
+
+def test_drawn_tokens_are_distributed_as_their_probabilities():
+    logits = torch.randn(40)
+    for knobs in ({}, {"temperature": 2.0}, {"top_k": 9}, {"top_p": 0.8}, {"min_p": 0.2}):
+        p = next_token_probabilities(logits, **knobs)
+        counts = draw(p.expand(50_000, -1), torch.Generator().manual_seed(1)).bincount(minlength=40)
+        assert p_value(counts, p.double()) > 1e-3
+    # The test can fail: the same counts do not pass for a slightly other temperature.
+    assert p_value(counts, next_token_probabilities(logits, 1.1, min_p=0.2).double()) < 1e-6
+
+
+def test_generated_tokens_are_distributed_as_the_models_probabilities(model):
+    prompt = torch.tensor([3, 14, 15])
+    p = next_token_probabilities(next_logits(model, prompt[None])[0], 1.3, top_p=0.9)
+    batch = next(generate(model, prompt.expand(20_000, 3), 1, temperature=1.3, top_p=0.9, seed=0))
+    assert p_value(batch.bincount(minlength=CONFIG.vocab_size), p) > 1e-3
+
+
+def test_a_token_without_probability_is_never_drawn():
+    p = torch.tensor([0.0, 0.0, 0.5, 0.0, 0.5, 0.0])
+    assert set(draw(p.expand(10_000, 6)).tolist()) == {2, 4}
+    assert draw(torch.tensor([0.0, 1.0])).shape == ()
+
+
+def tokens_of(iterator):
+    return torch.stack(list(iterator), dim=-1).tolist()
+
+
+def test_a_seed_reproduces_and_another_does_not(model):
+    first, again, other = (tokens_of(generate(model, [1, 2], 20, seed=seed)) for seed in (7, 7, 8))
+    assert first == again != other
+    given = tokens_of(generate(model, [1, 2], 20, generator=torch.Generator().manual_seed(7)))
+    assert given == first
+    torch.manual_seed(7)
+    unseeded = [tokens_of(generate(model, [1, 2], 20)) for _ in range(2)]
+    assert unseeded[0] != unseeded[1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(3,), (2, 5), (12,), (40,), (2, 40)])
+@pytest.mark.parametrize("knobs", [{"temperature": 0}, {"temperature": 1.2, "top_k": 10, "top_p": 0.9}])
+def test_with_cache_and_without_the_tokens_are_the_same(shape, knobs, dtype):
+    """Within the context, across its end, and with a prompt that is longer than it."""
+    model = GPT(CONFIG).to(dtype).eval()
+    prompt = torch.randint(CONFIG.vocab_size, shape)
+    with_cache, without = (tokens_of(generate(model, prompt, 30, seed=0, use_cache=u, **knobs)) for u in (True, False))
+    assert with_cache == without
+
+
+def test_a_cache_saves_work(model):
+    read = []
+    model.register_forward_hook(lambda module, inputs, output: read.append(inputs[0].size(1)))
+    list(generate(model, [1, 2, 3], 12, seed=0))
+    assert read == [3] + [1] * 9 + [12] * 2  # the context is 12 positions
+    read.clear()
+    list(generate(model, [1, 2, 3], 4, seed=0, use_cache=False))
+    assert read == [3, 4, 5, 6]
+
+
+def test_of_a_long_prompt_the_end_is_read(model):
+    long = torch.randint(CONFIG.vocab_size, (30,))
+    assert tokens_of(generate(model, long, 5, seed=0)) == tokens_of(generate(model, long[-12:], 5, seed=0))
+    assert torch.equal(next_logits(model, long[None]), model(long[None, -12:])[:, -1])
+
+
+def test_greedy_is_the_argmax_at_every_step(model):
+    sequence = [5, 6]
+    for token in generate(model, [5, 6], 8, temperature=0):
+        with torch.no_grad():
+            assert token == model(torch.tensor([sequence]))[0, -1].argmax()
+        sequence.append(int(token))
+
+
+def test_tokens_come_one_at_a_time_and_an_interrupted_text_leaves_no_trace(model):
+    model.train()
+    stream = generate(model, [1, 2], 100, seed=0)
+    assert next(stream).shape == () and model.training and torch.is_grad_enabled()
+    stream.close()
+    assert model.training and all(module.training for module in model.modules())
+
+
+def test_dropout_is_off_while_generating_and_modes_are_kept(model):
+    model.train()
+    model.blocks[0].eval()
+    modes = [module.training for module in model.modules()]
+    assert tokens_of(generate(model, [1], 8, seed=0)) == tokens_of(generate(model, [1], 8, seed=0))
+    assert [module.training for module in model.modules()] == modes
+    with pytest.raises(RuntimeError, match="inside"), evaluating(model):
+        assert not any(module.training for module in model.modules())
+        raise RuntimeError("inside")
+    assert [module.training for module in model.modules()] == modes
+
+
+def test_a_text_ends_with_a_stop_token_and_a_batch_with_its_last(model):
+    free = tokens_of(generate(model, [1, 2], 30, seed=0))
+    stop = free[4]
+    stopped = tokens_of(generate(model, [1, 2], 30, seed=0, stop=stop))
+    assert stopped == free[: free.index(stop) + 1]
+    assert tokens_of(generate(model, [1, 2], 30, seed=0, stop=[stop, free[0]])) == free[:1]
+
+    prompts = torch.randint(CONFIG.vocab_size, (4, 3))
+    batch = tokens_of(generate(model, prompts, 200, seed=3, stop=[0, 1, 2]))
+    lengths = []
+    for row in batch:
+        end = next(i for i, token in enumerate(row) if token in (0, 1, 2))
+        assert set(row[end:]) == {row[end]}
+        lengths.append(end + 1)
+    assert max(lengths) == len(batch[0]) < 200 and min(lengths) < max(lengths)
+
+
+def test_prompts_may_be_lists_tensors_and_batches(model):
+    alone = tokens_of(generate(model, [4, 5], 6, temperature=0))
+    assert alone == tokens_of(generate(model, torch.tensor([4, 5]), 6, temperature=0))
+    assert [alone] * 2 == tokens_of(generate(model, torch.tensor([[4, 5]] * 2), 6, temperature=0))
+    assert tokens_of(generate(model, torch.tensor([4, 5], dtype=torch.int32), 6, temperature=0)) == alone
+
+
+@pytest.mark.parametrize("progress, seen", [(True, True), (False, False), (None, False)])
+def test_a_bar_is_shown_when_asked_for(progress, seen, model, capfd):
+    list(generate(model, [1], 5, progress=progress))
+    out, err = capfd.readouterr()
+    assert ("5/5" in err) == seen and ("tokens/s" in err) == seen and out == ""
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return pretrained.load("mini"), pretrained.load_tokenizer("mini")
+
+
+def test_text_in_text_out(shipped):
+    model, tokenizer = shipped
+    text = complete(model, tokenizer, "I thank you, good my", 3, temperature=0)
+    assert text.startswith(" lord") and len(tokenizer.encode(text).ids) == 3
+    assert greedy_decode(model, tokenizer, "I thank you, good my", 3) == text
+    assert "temperature" not in inspect.signature(greedy_decode).parameters
+    assert complete(model, tokenizer, "O", 9, seed=1) == complete(model, tokenizer, "O", 9, seed=1)
+
+
+LOGITS = torch.zeros(5)
+NAN, INF = torch.tensor([0.0, math.nan]), torch.tensor([math.inf, 0.0])
+
+
+@pytest.mark.parametrize(
+    "logits, knobs, error, message",
+    [
+        (LOGITS, {"temperature": -1}, ValueError, "temperature must be at least 0 and finite; got -1"),
+        (LOGITS, {"temperature": math.inf}, ValueError, "temperature must be at least 0 and finite; got inf"),
+        (LOGITS, {"temperature": math.nan}, ValueError, "temperature must be at least 0 and finite; got nan"),
+        (LOGITS, {"temperature": "1"}, TypeError, "temperature must be a number; got '1' (str)"),
+        (LOGITS, {"temperature": None}, TypeError, "temperature must be a number; got None (NoneType)"),
+        (LOGITS, {"temperature": True}, TypeError, "temperature must be a number; got True (bool)"),
+        (LOGITS, {"top_k": 0}, ValueError, "top_k must be at least 1; got 0"),
+        (LOGITS, {"top_k": 2.0}, TypeError, "top_k must be an int; got 2.0 (float)"),
+        (LOGITS, {"top_p": 0}, ValueError, "top_p must be above 0 and at most 1; got 0"),
+        (LOGITS, {"top_p": 1.01}, ValueError, "top_p must be above 0 and at most 1; got 1.01"),
+        (LOGITS, {"top_p": math.nan}, ValueError, "top_p must be above 0 and at most 1; got nan"),
+        (LOGITS, {"min_p": -0.1}, ValueError, "min_p must be at least 0 and at most 1; got -0.1"),
+        (LOGITS, {"min_p": 2}, ValueError, "min_p must be at least 0 and at most 1; got 2"),
+        (NAN, {}, ValueError, "logits must be finite, or -inf for tokens that are ruled out; got nan"),
+        (INF, {}, ValueError, "logits must be finite, or -inf for tokens that are ruled out; got inf"),
+        (-torch.full((2, 2), math.inf), {}, ValueError, "ruled out; got only -inf in a row"),
+        (torch.stack([LOGITS, LOGITS * math.nan]), {"temperature": 0}, ValueError, "ruled out; got nan"),
+        (torch.zeros(0), {}, ValueError, "logits must have the shape (V,) or (B, V), none of them 0; got (0,)"),
+        (torch.zeros(2, 0), {}, ValueError, "none of them 0; got (2, 0)"),
+        (torch.zeros(()), {}, ValueError, "none of them 0; got ()"),
+        (torch.zeros(1, 2, 3), {}, ValueError, "none of them 0; got (1, 2, 3)"),
+        (torch.arange(3), {}, TypeError, "logits must be a tensor of floating-point numbers; got torch.int64"),
+        ([0.0, 1.0], {}, TypeError, "logits must be a tensor of floating-point numbers; got list"),
+    ],
+)
+def test_an_impossible_setting_is_named(logits, knobs, error, message):
+    with pytest.raises(error) as caught:
+        next_token_probabilities(logits, **knobs)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "tokens, limit, options, error, message",
+    [
+        ([], 5, {}, ValueError, "tokens must hold a prompt of at least one token; got shape (0,)"),
+        (torch.zeros(2, 0, dtype=torch.long), 5, {}, ValueError, "at least one token; got shape (2, 0)"),
+        ([3, 29], 5, {}, ValueError, "tokens must be from 0 to 28; got 3 to 29"),
+        ([-1], 5, {}, ValueError, "tokens must be from 0 to 28; got -1 to -1"),
+        ([28] + [-1] + [0] * 20, 5, {}, ValueError, "tokens must be from 0 to 28; got -1 to 28"),
+        ([0.5], 5, {}, ValueError, "tokens must be integers of shape (T,) or (B, T); got torch.float32 (1,)"),
+        (torch.zeros(1, 1, 1).long(), 5, {}, ValueError, "got torch.int64 (1, 1, 1)"),
+        ([1], 0, {}, ValueError, "max_new_tokens must be at least 1; got 0"),
+        ([1], 1.5, {}, TypeError, "max_new_tokens must be an int; got 1.5 (float)"),
+        ([1], 5, {"top_p": 0}, ValueError, "top_p must be above 0 and at most 1; got 0"),
+        ([1], 5, {"seed": 1.0}, TypeError, "seed must be an int; got 1.0 (float)"),
+        ([1], 5, {"seed": 1, "generator": torch.Generator()}, ValueError, "seed and generator must not be given both"),
+        ([1], 5, {"stop": 29}, ValueError, "stop must hold token ids from 0 to 28; got 29"),
+        ([1], 5, {"stop": ["x"]}, TypeError, "stop must hold token ids; got 'x' (str)"),
+    ],
+)
+def test_what_cannot_be_generated_is_refused_at_the_call(tokens, limit, options, error, message, model):
+    with pytest.raises(error) as caught:
+        generate(model, tokens, limit, **options)
+    assert message in str(caught.value)
+
+
+def test_text_that_is_none_is_refused(shipped):
+    with pytest.raises(ValueError, match="text must hold at least one token; got ''"):
+        complete(*shipped, "")
+    with pytest.raises(TypeError, match=r"text must be a str; got \[1\] \(list\)"):
+        greedy_decode(*shipped, [1])
