@@ -128,10 +128,12 @@ def test_the_steps_of_forward_are_addresses():
 def test_a_note_is_set_as_text():
     html = note_html(
         "First `code` & more.\n\n    a  <  b\n\n"
+        "- one,\n  on two lines\n- two `x`\n\n"
         "Args:\n    x: what,\n        on two lines\n    y: that\n\nReturns:\n    It."
     )
     assert html == (
-        "<p>First <code>code</code> &amp; more.</p><pre><code>a  &lt;  b</code></pre><p><strong>Args:</strong></p>"
+        "<p>First <code>code</code> &amp; more.</p><pre><code>a  &lt;  b</code></pre>"
+        "<ul><li>one, on two lines</li><li>two <code>x</code></li></ul><p><strong>Args:</strong></p>"
         "<dl><dt>x</dt><dd>what, on two lines</dd><dt>y</dt><dd>that</dd></dl>"
         "<p><strong>Returns:</strong></p><p>It.</p>"
     )

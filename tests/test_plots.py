@@ -25,6 +25,8 @@ def pictures():
         **dict(zip("QMW", plots.softmax_steps(torch.randn(5, 5), w[0], TOKENS).pictures, strict=True)),
         "lines": plots.lines([1, 2, 4], {"a": [1, 2, 3], "b": [3, 2, 1]}, "x", "y", log="x"),
         "shares": plots.shares({name: CONFIGS[name] for name in ("gpt2", "gpt3-175b")}),
+        "bars": plots.bars(["Ġa", "Ġa", "<b>"], [50.0, 30.0, 20.0], "share, %", "after x", decimals=1),
+        "log bars": plots.bars(["a", "b"], [1, 300], "tokens in the nucleus", "top-p", log=True, decimals=0),
         "architecture": plots.architecture(CONFIGS["homework"]),
     }
 
@@ -142,7 +144,15 @@ def test_alternative_texts_give_the_numbers_that_were_drawn():
     assert "looks most at b, token 2, with weight 0.50" in plots.heads(w, list("abc")).pictures[0].alt
     assert "the 3 of 9 above the diagonal" in plots.softmax_steps(w[0], w[0], list("abc")).pictures[1].alt
     assert "a: from 1.00 to 3.00" in plots.lines([1, 2], {"a": [1, 3]}, "x", "y").alt
+    assert plots.bars(["a", "Ġb"], [0.75, 1234], "n", "t").alt == "t: n. a 0.75; ·b 1,234.00."
     assert "embeddings and head 31.6 %" in plots.shares({"gpt2": CONFIGS["gpt2"]}).alt
+
+
+def test_bars_are_as_long_as_their_values_and_can_share_an_axis():
+    values = [3.0, 1.0, 2.0]
+    ax = plots.bars(list("abc"), values, "x", end=10).figure.axes[0]
+    assert [bar.get_width() for bar in ax.patches] == values and ax.get_xlim() == (0, 10)
+    assert [text.get_text() for text in ax.texts] == ["3.00", "1.00", "2.00"]
 
 
 def test_shares_add_up():
@@ -158,6 +168,10 @@ def test_tokens_are_shown_as_text():
 def test_what_cannot_be_drawn_is_named():
     with pytest.raises(ValueError, match=r"weights must be \(n, 3, 3\) for 3 tokens; got \(2, 5, 5\)"):
         plots.heads(weights(), list("abc"))
+    with pytest.raises(ValueError, match="values must be one for each of 2 names; got 1"):
+        plots.bars(["a", "b"], [1], "x")
+    with pytest.raises(ValueError, match="values must be at least 1; got 0.5"):
+        plots.bars(["a"], [0.5], "x", log=True)
     with pytest.raises(ValueError, match="series must hold 4 lines at most, or colours repeat; got 5"):
         plots.lines([1], {str(i): [1] for i in range(5)}, "x", "y")
 

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from chance import p_value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
@@ -191,23 +192,14 @@ def test_one_row_and_a_batch_of_rows_are_treated_alike():
     assert torch.equal(together, apart)
 
 
-def p_value(counts, probabilities):
-    """The probability of counts this far off, or further, if the probabilities are right (chi-square)."""
-    kept = probabilities > 0
-    assert counts[~kept].sum() == 0
-    expected = counts.sum() * probabilities[kept]
-    statistic = ((counts[kept] - expected) ** 2 / expected).sum()
-    return torch.special.gammaincc((kept.sum() - 1).double() / 2, statistic.double() / 2).item()
-
-
 def test_drawn_tokens_are_distributed_as_their_probabilities():
     logits = torch.randn(40)
     for knobs in ({}, {"temperature": 2.0}, {"top_k": 9}, {"top_p": 0.8}, {"min_p": 0.2}):
         p = next_token_probabilities(logits, **knobs)
         counts = draw(p.expand(50_000, -1), torch.Generator().manual_seed(1)).bincount(minlength=40)
-        assert p_value(counts, p.double()) > 1e-3
+        assert p_value(counts, p) > 1e-3
     # The test can fail: the same counts do not pass for a slightly other temperature.
-    assert p_value(counts, next_token_probabilities(logits, 1.1, min_p=0.2).double()) < 1e-6
+    assert p_value(counts, next_token_probabilities(logits, 1.1, min_p=0.2)) < 1e-6
 
 
 def test_generated_tokens_are_distributed_as_the_models_probabilities(model):

@@ -26,9 +26,10 @@ export function floats(model, trait) {
 /** Whole numbers from first to last. */
 export const range = (first, last) => Array.from({ length: last - first + 1 }, (_, i) => first + i);
 
-/** The frame of a widget: a named region that keeps its keys from the notebook around it. */
+/** The frame of a widget: a named group that keeps its keys from the notebook around it. */
 export function frame(el, label) {
-  const root = element("section", { class: "mgw", "aria-label": label, "data-lm-suppress-shortcuts": "true" });
+  const root = element("div",
+    { class: "mgw", role: "group", "aria-label": label, "data-lm-suppress-shortcuts": "true" });
   root.addEventListener("keydown", (event) => {
     if (!event.ctrlKey && !event.metaKey && !event.altKey && !event.shiftKey) event.stopPropagation();
   });
