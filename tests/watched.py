@@ -7,6 +7,7 @@ class Watched:
     def __init__(self, browser, address, width=1280, scheme="light", **options):
         self.context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, **options)
         self.page, self.address, self.wrong = self.context.new_page(), address, []
+        self.scripts = options.get("java_script_enabled", True)
         self.page.on("request", self.request)
         self.page.on("console", lambda m: m.type in ("error", "warning") and self.wrong.append(f"console: {m.text}"))
         self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
@@ -20,6 +21,8 @@ class Watched:
     def open(self, name):
         self.page.goto(f"{self.address}/{name}.html")
         self.page.wait_for_load_state("networkidle")
+        if not self.scripts:
+            return self.page
         if self.page.locator(".math").count():
             self.page.wait_for_selector("mjx-container", state="attached")
         if self.page.locator('script[type="application/vnd.jupyter.widget-view+json"]').count():
