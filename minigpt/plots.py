@@ -7,6 +7,7 @@ apart, and a series is told apart by its label, too. No figure is wider than a p
 """
 
 import io
+import math
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
@@ -283,9 +284,10 @@ def bars(
         ValueError: there are more names than values, or fewer; or a value is below what the axis begins with.
     """
     least = 1 if log else 0
-    end = end or (max(values) ** 1.25 if log else 1.18 * max(values))
-    if len(names) != len(values):
-        raise ValueError(f"values must be one for each of {len(names)} names; got {len(values)}")
+    if not names or len(names) != len(values):
+        raise ValueError(
+            f"values must be one for each of {len(names)} names, of which there is one at least; got {len(values)}"
+        )
     if min(values) < least:
         raise ValueError(f"values must be at least {least}; got {min(values)}")
     with drawing(0.75 + 0.24 * len(names), 3.4) as (figure, ax):
@@ -295,7 +297,12 @@ def bars(
             at = {"xytext": (3, 0), "textcoords": "offset points", "va": "center", "fontsize": 9}
             ax.annotate(f"{value:,.{decimals}f}", (value, place), **at)
         ax.invert_yaxis()
-        ax.set_xlim(least, end)
+        # On a logarithmic axis a bar of 1 must have a length, too.
+        ax.set_xlim(0.8 if log else 0, end or (max(10, max(values) ** 1.25) if log else 1.18 * max(values) or 1))
+        if log:
+            ticks = [10**power for power in range(math.ceil(math.log10(max(values))) + 1)]
+            ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+            ax.minorticks_off()
         ax.set_xlabel(xlabel)
         ax.set_title(title)
         ax.tick_params(axis="y", length=0)

@@ -4,6 +4,7 @@ Letters besides model.py's: N = the tokens of a sequence before a step, prompt i
 """
 
 import math
+import numbers
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from minigpt.attention import KVCache
-from minigpt.config import check_size
+from minigpt.config import check_size, check_switch
 from minigpt.model import GPT
 
 
@@ -70,7 +71,9 @@ def next_token_probabilities(
     if temperature == 0:
         return F.one_hot(scores.argmax(-1), scores.size(-1)).to(scores.dtype)
     # The largest score becomes 0 first. That changes no probability, and keeps the others from
-    # overflowing when the temperature is tiny.
+    # overflowing when the temperature is tiny; one that this precision can't hold is rounded to one it can.
+    limits = torch.finfo(scores.dtype)
+    temperature = min(max(temperature, limits.tiny), limits.max)
     scores = (scores - scores.amax(-1, keepdim=True)) / temperature
     # Each cut sets scores to -inf, and sees what the one before has left.
     if top_k is not None:
@@ -129,8 +132,8 @@ def draw(probabilities: Tensor, generator: torch.Generator | None = None) -> Ten
     """Draw one token from each row.
 
     The probabilities are laid end to end, a random point is chosen on the line, and the token it falls
-    on is the one. This is done on the CPU in double precision, so that a seed means the same on every
-    device. A token of probability 0 takes up no room and is never drawn.
+    on is the one. This is done on the CPU in double precision, so that a seed means the same random
+    points on every device. A token of probability 0 takes up no room and is never drawn.
 
     Args:
         probabilities: (V,) or (B, V), each row summing to 1, or to any positive number.
@@ -176,7 +179,7 @@ def generate(
         tokens: the prompt, one token at least: (T,), a list of ids, or (B, T) for several at once.
         max_new_tokens: after how many to stop, at least 1. It cuts; the model does not know of it.
         temperature, top_k, top_p, min_p: see `next_token_probabilities`.
-        seed: makes the draws the same every time.
+        seed: where the random numbers start, in 64 bits: the same seed, the same text.
         generator: where random numbers come from, instead of a seed.
         stop: ids after which a sequence ends. In a batch it goes on repeating that token until the
             others have ended, too.
@@ -193,14 +196,21 @@ def generate(
     check_settings(temperature, top_k, top_p, min_p)
     check_size("max_new_tokens", max_new_tokens)
     tokens = check_prompt(tokens, model)
-    stop = check_stop(stop, model.config.vocab_size)
+    stop = check_stop(stop, model.config.vocab_size).to(tokens.device)
     if seed is not None:
         if generator is not None:
             raise ValueError(f"seed and generator must not be given both; got seed={seed!r} and a generator")
         if isinstance(seed, bool) or not isinstance(seed, int):
             raise TypeError(f"seed must be an int; got {seed!r} ({type(seed).__name__})")
+        if not -(2**63) <= seed < 2**64:
+            raise ValueError(f"seed must have at most 64 bits; got {seed}")
         generator = torch.Generator().manual_seed(seed)
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise TypeError(f"generator must be a torch.Generator; got {generator!r} ({type(generator).__name__})")
+    if progress is not None:
+        check_switch("progress", progress)
     settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+    check_switch("use_cache", use_cache)
     cache = model.new_cache() if use_cache else None
     hidden = None if progress is None else not progress  # tqdm: None hides it where there is no terminal
     delay = 2 if progress is None else 0
@@ -237,10 +247,11 @@ def next_logits(model: GPT, sequence: Tensor, cache: list[KVCache] | None = None
 
     Args:
         model: runs as in `eval()`, and is left as it was.
-        sequence: tokens from the very first on.
+        sequence: tokens from the very first on, one more at least than the cache holds.
         cache: holds those of them that an earlier call has read.
     """
     context_length = model.config.context_length
+    sequence = sequence.to(model.head.weight.device)
     with evaluating(model):
         # Too long: the window moves, and with it the position of every token; no cache can help.
         if cache is None or sequence.size(1) > context_length:
@@ -304,7 +315,7 @@ def check_settings(temperature, top_k, top_p, min_p) -> None:
 
 def check_number(name: str, value, right: str, is_right) -> None:
     """Raise unless `value` is a number for which `is_right` holds; `right` says so in words."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number; got {value!r} ({type(value).__name__})")
     if not is_right(value):
         raise ValueError(f"{name} must be {right}; got {value}")
@@ -327,7 +338,11 @@ def check_logits(logits) -> None:
 def check_prompt(tokens, model: GPT) -> Tensor:
     """The prompt as a tensor on the model's device; raise unless the model can read it."""
     if not isinstance(tokens, Tensor):
-        tokens = torch.tensor(tokens, dtype=None if len(tokens) else torch.int64)
+        try:
+            converted = torch.tensor(tokens)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(f"tokens must be a tensor or a list of token ids; got {tokens!r} ({error})") from error
+        tokens = converted if converted.numel() else converted.long()
     if tokens.dim() not in (1, 2) or tokens.dtype not in (torch.int64, torch.int32):
         raise ValueError(f"tokens must be integers of shape (T,) or (B, T); got {tokens.dtype} {tuple(tokens.shape)}")
     if tokens.numel() == 0:
@@ -340,9 +355,10 @@ def check_prompt(tokens, model: GPT) -> Tensor:
 
 def check_stop(stop, vocab_size: int) -> Tensor:
     """The ids of `stop` as a tensor; raise unless they are in the vocabulary."""
-    ids = [stop] if isinstance(stop, int) else list(stop)
+    ids = list(stop) if isinstance(stop, Iterable) and not isinstance(stop, Tensor) else [stop]
+    ids = [token for one in ids for token in (one.flatten().tolist() if isinstance(one, Tensor) else [one])]
     for token in ids:
-        if isinstance(token, bool) or not isinstance(token, int):
+        if isinstance(token, bool) or not isinstance(token, numbers.Integral):
             raise TypeError(f"stop must hold token ids; got {token!r} ({type(token).__name__})")
         if not 0 <= token < vocab_size:
             raise ValueError(f"stop must hold token ids from 0 to {vocab_size - 1}; got {token}")

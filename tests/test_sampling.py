@@ -106,6 +106,9 @@ def test_the_order_is_temperature_then_k_then_p_then_min():
     # Of the two that top-k leaves the first has 0.625: enough for p = 0.6. Of all four it would not be.
     assert (next_token_probabilities(logits, top_k=2, top_p=0.6) > 0).sum() == 1
     assert (next_token_probabilities(logits, top_p=0.6) > 0).sum() == 2
+    # Min-p is measured by the likeliest, which no cut before it changes; but it does change what a later top-p sees:
+    # 0.5 of the 0.8 that min-p 0.4 leaves would be enough for 0.6. As it is, top-p comes first and keeps two.
+    assert (next_token_probabilities(logits, top_p=0.6, min_p=0.4) > 0).sum() == 2
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
@@ -115,10 +118,11 @@ def test_half_precision_is_computed_in_single(dtype):
     assert torch.allclose(p.sum(-1), torch.ones(3, dtype=p.dtype))
 
 
-def test_extremes_neither_overflow_nor_vanish():
-    logits = torch.tensor([1e4, -1e4, 1e4 - 1, -math.inf])
-    for temperature in (1e-30, 1e-3, 1, 1e30):
-        p = next_token_probabilities(logits.double(), temperature)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_extremes_neither_overflow_nor_vanish(dtype):
+    logits = torch.tensor([1e4, -1e4, 1e4 - 8, -math.inf]).to(dtype)
+    for temperature in (1e-300, 1e-50, 1e-3, 1, 1e39, 1e300, 10**400):
+        p = next_token_probabilities(logits, temperature)
         assert p.isfinite().all() and p.sum() == pytest.approx(1) and p[3] == 0
 
 
@@ -290,6 +294,7 @@ def test_a_text_ends_with_a_stop_token_and_a_batch_with_its_last(model):
     stopped = tokens_of(generate(model, [1, 2], 30, seed=0, stop=stop))
     assert stopped == free[: free.index(stop) + 1]
     assert tokens_of(generate(model, [1, 2], 30, seed=0, stop=[stop, free[0]])) == free[:1]
+    assert tokens_of(generate(model, [1, 2], 30, seed=0, stop=torch.tensor([stop]))) == stopped
 
     prompts = torch.randint(CONFIG.vocab_size, (4, 3))
     batch = tokens_of(generate(model, prompts, 200, seed=3, stop=[0, 1, 2]))
@@ -383,6 +388,15 @@ def test_an_impossible_setting_is_named(logits, knobs, error, message):
         ([1], 5, {"seed": 1.0}, TypeError, "seed must be an int; got 1.0 (float)"),
         ([1], 5, {"seed": 1, "generator": torch.Generator()}, ValueError, "seed and generator must not be given both"),
         ([1], 5, {"stop": 29}, ValueError, "stop must hold token ids from 0 to 28; got 29"),
+        ([1], 5, {"stop": None}, TypeError, "stop must hold token ids; got None (NoneType)"),
+        ([1], 5, {"stop": 1.5}, TypeError, "stop must hold token ids; got 1.5 (float)"),
+        ([1], 5, {"seed": 2**70}, ValueError, "seed must have at most 64 bits; got 1180591620717411303424"),
+        ([1], 5, {"generator": 5}, TypeError, "generator must be a torch.Generator; got 5 (int)"),
+        ([1], 5, {"progress": "x"}, TypeError, "progress must be True or False; got 'x' (str)"),
+        (None, 5, {}, TypeError, "tokens must be a tensor or a list of token ids; got None"),
+        ([[1, 2], [3]], 5, {}, TypeError, "tokens must be a tensor or a list of token ids; got [[1, 2], [3]]"),
+        ("ab", 5, {}, TypeError, "tokens must be a tensor or a list of token ids; got 'ab'"),
+        ([[]], 5, {}, ValueError, "tokens must hold a prompt of at least one token; got shape (1, 0)"),
         ([1], 5, {"stop": ["x"]}, TypeError, "stop must hold token ids; got 'x' (str)"),
     ],
 )

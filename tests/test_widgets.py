@@ -1,6 +1,7 @@
 """The widgets: their Python, their arithmetic against PyTorch, themselves on the static site, moved as readers do."""
 
 import base64
+import copy
 import json
 import random
 import re
@@ -66,7 +67,7 @@ def test_probabilities_are_those_of_the_model_at_the_sliders(mini):
     model, tokenizer = mini
     explorer = SamplingExplorer.of(model, tokenizer, ["O", "I love"], text=1, temperature=0.7, top_p=0.9)
     logits = next_logits(model, torch.tensor([tokenizer.encode("I love").ids]))[0]
-    assert torch.equal(explorer.probabilities, next_token_probabilities(logits, 0.7, top_p=0.9))
+    assert torch.equal(explorer.probabilities, next_token_probabilities(logits.double(), 0.7, top_p=0.9))
     explorer.top_k, explorer.top_p, explorer.text = 3, 1, 0
     assert (explorer.probabilities > 0).sum() == 3
     assert "after 'I love'" in repr(explorer) and "of 1,024 tokens" in explorer.description
@@ -116,6 +117,14 @@ ROW = {"a": torch.zeros(3)}
         (lambda: SamplingExplorer({}, list("xy")), ValueError, "logits must hold a text and scores (2,)"),
         (lambda: SamplingExplorer({"a": torch.tensor([0, float("nan")])}, list("xy")), ValueError, "logits must be"),
         (lambda: SamplingExplorer(ROW, list("xyz"), shown=0), ValueError, "shown must be at least 1; got 0"),
+        (lambda: SamplingExplorer(ROW, list("xyz"), temprature=1.0), TypeError, "settings must be among min_p, seed, te"),
+        (lambda: SamplingExplorer(ROW | {"b": ROW["a"] * float("nan")}, list("xyz")), ValueError, "logits must be fin"),
+        (lambda: SamplingExplorer([torch.zeros(3)], list("xyz")), TypeError, "logits must be a mapping from texts to"),
+        (lambda: SamplingExplorer.of(None, None, "She"), ValueError, "texts must be several texts, all different"),
+        (lambda: SamplingExplorer.of(None, None, ["O", "O"]), ValueError, "all different; got ['O', 'O']"),
+        (lambda: AttentionExplorer(torch.ones(1, 1, 2, 2), list("ab")), ValueError, "sum to 1 in each row; got a sum"),
+        (lambda: AttentionExplorer(torch.zeros(1, 1, 0, 0), []), ValueError, "weights must be (H, 0, 0)"),
+        (lambda: ParameterExplorer(5), TypeError, "config must be a GPTConfig or one of mini"),
         (lambda: ParameterExplorer("gpt5"), ValueError, "config must be a GPTConfig or one of mini, homework"),
         (lambda: ParameterExplorer(CONFIGS["mini"].but(bias=False)), ValueError, "config must have biases and d_ff"),
         (lambda: AttentionExplorer([torch.eye(3)[None]], list("ab")), ValueError, "weights must be (H, 2, 2) in every"),
@@ -135,8 +144,18 @@ def test_a_refused_setting_leaves_the_one_before():
     with pytest.raises(ValueError, match="temperature must be at least 0 and finite; got -3"):
         explorer.temperature = -3
     assert explorer.temperature == 0.5
+    with pytest.raises(ValueError, match="top_k must be at least 1; got -1"), explorer.hold_trait_notifications():
+        explorer.temperature, explorer.top_k = 0.7, -1
+    with pytest.raises(ValueError, match="top_p must be above 0"):
+        explorer.set_state({"top_p": 0.0})  # as a front end would
+    assert (explorer.temperature, explorer.top_k, explorer.top_p) == (0.5, None, 1.0)
     with pytest.raises(traitlets.TraitError):
         explorer.logits = b""
+
+
+def test_no_cut_can_be_said_by_none():
+    explorer = SamplingExplorer(ROW, list("xyz"), top_k=None, top_p=None, min_p=None)
+    assert torch.allclose(explorer.probabilities, torch.full((3,), 1 / 3, dtype=torch.double))
 
 
 # The arithmetic alone, in the browser
@@ -280,12 +299,11 @@ MOVE = """async (moves) => {
 
 
 def test_the_state_in_the_page_is_the_models(mini):
-    model, tokenizer = mini
+    model, tokenizer = copy.deepcopy(mini[0]).double(), mini[1]
     state = stored_state("book/06_sampling", "SamplingExplorer")
     for text, row in zip(state["texts"], floats(state["logits"]).view(-1, state["vocab_size"]), strict=True):
-        scores = next_logits(model.double(), torch.tensor([tokenizer.encode(text).ids]))[0]
+        scores = next_logits(model, torch.tensor([tokenizer.encode(text).ids]))[0]
         assert torch.allclose(row, scores, rtol=0, atol=1e-5)
-    model.float()
 
 
 def test_at_400_random_settings_the_page_shows_pytorchs_probabilities(shown):
@@ -470,13 +488,22 @@ def test_what_is_cut_is_shown_as_cut(shown):
 def test_screen_readers_are_told_once_the_slider_rests(shown):
     page = shown("book/06_sampling")
     spoken = page.locator(".mgw [role=status]")
-    page.wait_for_function("document.querySelector('.mgw [role=status]').textContent.includes('1,024 of 1,024')")
+    said = "document.querySelector('.mgw [role=status]').textContent"
+    page.wait_for_timeout(800)
+    assert spoken.text_content() == ""  # nobody has touched it yet
     page.locator("[data-trait=top_p]").focus()
+    page.evaluate(
+        f"window.heard = []; new MutationObserver(() => heard.push({said})).observe("
+        "document.querySelector('.mgw [role=status]'), { childList: true, characterData: true, subtree: true })"
+    )
     for _ in range(5):
         page.keyboard.press("ArrowLeft")
-    assert "1,024 of 1,024" in spoken.text_content()
-    page.wait_for_function("!document.querySelector('.mgw [role=status]').textContent.includes('1,024 of 1,024')")
+    page.wait_for_function(f"{said}.includes('of 1,024 tokens can be drawn')")
     assert "·thee" in spoken.text_content() and "Entropy" in spoken.text_content()
+    page.get_by_role("button", name="Draw 1,000").click()
+    page.wait_for_function(f"{said}.startsWith('1,000 drawn: ·thee')")
+    assert page.evaluate("heard.length") == 2
+    assert page.locator(".mgw output").count() == 0  # each would be a live region of its own
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -547,7 +574,7 @@ def test_a_token_full_of_html_stays_text(small_site, browser):
         assert watched.wrong == []
         assert page.title() != "owned" and page.locator(".mgw").count() == 3
         tokens = page.locator(".mgw").first.locator("tbody th").all_inner_texts()
-        assert set(NASTY) == {token.replace("·", " ") for token in tokens if "others" not in token} - {""}
+        assert set(NASTY) == {token.replace("·", " ") for token in tokens if " more" not in token} - {""}
         chips = page.locator(".mgw").nth(2).locator(".mgw-chip .mgw-code").all_inner_texts()
         assert [chip.replace("·", " ") for chip in chips] == NASTY
         assert page.locator(".mgw script, .mgw img, .mgw b").count() == 0

@@ -68,7 +68,13 @@
 
   const start = async () => {
     const stored = {};
-    for (const script of document.querySelectorAll(STATE)) Object.assign(stored, JSON.parse(script.textContent).state);
+    for (const script of document.querySelectorAll(STATE)) {
+      try {
+        Object.assign(stored, JSON.parse(script.textContent).state);
+      } catch (error) {
+        console.error(error); // the views below say what they miss
+      }
+    }
     for (const view of document.querySelectorAll(VIEW)) {
       const el = document.createElement("div");
       view.before(el);

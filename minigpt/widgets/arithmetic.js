@@ -3,10 +3,15 @@
 
 /** Probabilities exp(score) / Σ exp(scores); a score of -Infinity gets 0. */
 export function softmax(scores) {
-  const largest = scores.reduce((a, b) => Math.max(a, b), -Infinity);
-  const probabilities = Float64Array.from(scores, (score) => Math.exp(score - largest));
-  const sum = probabilities.reduce((a, b) => a + b, 0);
-  return probabilities.map((p) => p / sum);
+  let largest = -Infinity;
+  for (const score of scores) if (score > largest) largest = score;
+  const probabilities = new Float64Array(scores.length);
+  let sum = 0;
+  for (let i = 0; i < scores.length; i++) {
+    if (scores[i] !== -Infinity) sum += probabilities[i] = Math.exp(scores[i] - largest);
+  }
+  for (let i = 0; i < scores.length; i++) probabilities[i] /= sum;
+  return probabilities;
 }
 
 /** Indices from the smallest value to the largest, equal values in the order they stand in. */
@@ -25,14 +30,15 @@ export function nextTokenProbabilities(logits, settings = {}, order = ascending(
   const { temperature = 1, topK = null, topP = null, minP = null } = settings;
   const V = logits.length;
   const largest = logits[order[V - 1]];
+  const scores = new Float64Array(V);
   if (temperature === 0) {
-    const only = logits.indexOf(largest);
-    return Float64Array.from(logits, (_, i) => (i === only ? 1 : 0));
+    scores[logits.indexOf(largest)] = 1;
+    return scores;
   }
-  let scores = Float64Array.from(logits, (logit) => (logit - largest) / temperature);
+  for (let i = 0; i < V; i++) scores[i] = (logits[i] - largest) / temperature;
   if (topK !== null) {
     const kth = scores[order[V - Math.min(topK, V)]];
-    scores = scores.map((score) => (score < kth ? -Infinity : score));
+    for (let i = 0; i < V; i++) if (scores[i] < kth) scores[i] = -Infinity;
   }
   if (topP !== null && topP < 1) {
     const probabilities = softmax(scores);
@@ -43,17 +49,19 @@ export function nextTokenProbabilities(logits, settings = {}, order = ascending(
       scores[i] = -Infinity;
     }
   }
-  if (minP !== null) {
+  if (minP !== null && minP > 0) {
     const probabilities = softmax(scores);
     const least = minP * probabilities[order[V - 1]];
-    scores = scores.map((score, i) => (probabilities[i] < least ? -Infinity : score));
+    for (let i = 0; i < V; i++) if (probabilities[i] < least) scores[i] = -Infinity;
   }
   return softmax(scores);
 }
 
 /** -Σ p·log₂ p, in bits. */
 export function entropyBits(probabilities) {
-  return probabilities.reduce((sum, p) => (p > 0 ? sum - p * Math.log2(p) : sum), 0);
+  let bits = 0;
+  for (const p of probabilities) if (p > 0) bits -= p * Math.log2(p);
+  return bits;
 }
 
 /** A function that returns another random number in [0, 1) at each call; SplitMix (Steele et al. 2014) in 32 bits. */

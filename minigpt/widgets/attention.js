@@ -1,12 +1,13 @@
 // AttentionExplorer: who looks at whom, head by head.
 import { assign, element, floats, frame, listener, liveText, number, oncePerFrame, percent, range, visible } from "./controls.js";
 
-const BLUE = [43, 131, 198];
+const BLUE = { onLight: [0, 98, 170], onDark: [110, 190, 250] };
 
 /** Let the arrow keys walk over a grid of buttons, of which one at a time can be reached by Tab. */
 function walkable(container, buttons, columns) {
   container.addEventListener("keydown", (event) => {
-    const here = buttons.indexOf(document.activeElement);
+    if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
+    const here = buttons.indexOf(event.target.closest("button"));
     const moves = { ArrowLeft: here - 1, ArrowRight: here + 1, ArrowUp: here - columns, ArrowDown: here + columns,
       Home: 0, End: buttons.length - 1 };
     if (here < 0 || !(event.key in moves)) return;
@@ -31,12 +32,14 @@ function render({ model, el }) {
     return all.subarray(start, start + T);
   };
 
+  const light = getComputedStyle(el).color.match(/\d+/g).slice(0, 3).some((part) => part > 140); // light text: a dark page
+  const ink = light ? BLUE.onDark : BLUE.onLight;
   const maps = range(1, L).flatMap((layer) => range(1, H).map((head) => {
     const canvas = element("canvas", { width: T, height: T, "aria-hidden": "true" });
     const paint = canvas.getContext("2d");
     const image = paint.createImageData(T, T);
     range(0, T - 1).forEach((row) => rowOf(layer, head, row).forEach((weight, column) =>
-      image.data.set([...BLUE, 255 * weight], 4 * (row * T + column))));
+      image.data.set([...ink, 255 * weight], 4 * (row * T + column))));
     paint.putImageData(image, 0, 0);
     const button = element("button",
       { type: "button", class: "mgw-map", "aria-label": `layer ${layer}, head ${head}` }, canvas);
@@ -46,7 +49,10 @@ function render({ model, el }) {
     });
     return button;
   }));
-  const grid = element("div", { class: "mgw-maps", role: "group", "aria-label": "Choose a head" }, ...maps);
+  const label = (text) => element("span", { "aria-hidden": "true" }, text);
+  const grid = element("div", { class: "mgw-maps", role: "group", "aria-label": "Choose a head" },
+    label(""), ...range(1, H).map((head) => label(`head ${head}`)),
+    ...range(1, L).flatMap((layer) => [label(`layer ${layer}`), ...maps.slice((layer - 1) * H, layer * H)]));
   grid.style.setProperty("--columns", H);
   walkable(grid, maps, H);
 
@@ -91,7 +97,10 @@ function render({ model, el }) {
 
   listen.on(["layer", "head", "position"], oncePerFrame(redraw));
   redraw();
-  return listen.stop;
+  return () => {
+    listen.stop();
+    spoken.stop();
+  };
 }
 
 export default { render };

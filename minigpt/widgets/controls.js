@@ -64,15 +64,18 @@ export function oncePerFrame(redraw) {
   };
 }
 
-/** A text for screen readers, read out once it has stood still for a moment. */
+/** A text for screen readers, read out once it has stood still for a moment; what was there at first is not. */
 export function liveText() {
   const node = element("p", { class: "mgw-spoken", role: "status" });
+  let said;
   let timer;
+  const stop = () => clearTimeout(timer);
   const say = (text) => {
-    clearTimeout(timer);
-    timer = setTimeout(() => node.textContent !== text && (node.textContent = text), 500);
+    stop();
+    if (said !== undefined && said !== text) timer = setTimeout(() => (node.textContent = said = text), 500);
+    said ??= text;
   };
-  return { node, say };
+  return { node, say, stop };
 }
 
 /** Set a trait, here and in the kernel if there is one. */
@@ -91,7 +94,7 @@ export function assign(model, trait, value) {
 export function slider(model, listen, { trait, label, values, show = number, toTrait, fromTrait, moved }) {
   const listed = typeof values === "function" ? values : () => values;
   const input = element("input", { type: "range", min: 0, step: 1, "data-trait": trait });
-  const shown = element("output");
+  const shown = element("span", { class: "mgw-value", "aria-hidden": "true" }); // the slider says it itself
   const update = () => {
     const list = listed();
     const value = fromTrait ? fromTrait(model.get(trait)) : model.get(trait);

@@ -45,6 +45,13 @@ class Explorer(anywidget.AnyWidget):
     _css = CSS
     description = traitlets.Unicode(read_only=True).tag(sync=True)
 
+    def __init__(self, **settings):
+        known = [name for name, trait in type(self).class_own_traits().items() if not trait.read_only]
+        for name in settings:
+            if name not in known:
+                raise TypeError(f"settings must be among {', '.join(known)}; got {name!r}")
+        super().__init__(**settings)
+
     def __repr__(self):
         return f"{type(self).__name__}: {self.description}"
 
@@ -53,12 +60,19 @@ class Explorer(anywidget.AnyWidget):
         return {**data, "text/plain": repr(self)}, metadata  # anywidget's own is cut off
 
 
+class Refused(traitlets.TraitError, ValueError):
+    """A trait was given an impossible value. (That it is a TraitError makes traitlets put the old one back.)"""
+
+
 def checked(name: str, check):
-    """A trait's validator that raises what `check(value)` raises, instead of traitlets' own error."""
+    """A trait's validator that refuses a value with the message of the error that `check(value)` raises."""
 
     @traitlets.validate(name)
     def validate(self, proposal):
-        check(proposal["value"])
+        try:
+            check(proposal["value"])
+        except (TypeError, ValueError) as error:
+            raise Refused(str(error)) from error
         return proposal["value"]
 
     return validate

@@ -14,11 +14,11 @@ const divisors = (n) => range(1, Math.min(n, 128)).filter((d) => n % d === 0);
 function render({ model, el }) {
   const listen = listener(model);
   const root = frame(el, "Parameter explorer");
-  const presets = model.get("presets");
+  const presets = new Map(model.get("presets"));
 
   const { node: presetChooser, select } = chooser("Model",
-    [["", "your own"], ...Object.keys(presets).map((name) => [name, name])], (name) => {
-      for (const trait of TRAITS) if (name) model.set(trait, presets[name][trait]);
+    [["", "your own"], ...[...presets.keys()].map((name) => [name, name])], (name) => {
+      for (const trait of TRAITS) if (name) model.set(trait, presets.get(name)[trait]);
       model.save_changes();
       schedule(); // puts the chooser right if nothing has changed
     });
@@ -34,13 +34,13 @@ function render({ model, el }) {
     slider(model, listen, { trait: "d_model", label: "Width C", values: WIDTHS, moved: fit }),
     heads,
     slider(model, listen, { trait: "vocab_size", label: "Vocabulary V", values: VOCABULARIES }),
-    slider(model, listen, { trait: "context_length", label: "Context T_max", values: CONTEXTS }),
+    slider(model, listen, { trait: "context_length", label: "Context length", values: CONTEXTS }),
   ].map((made) => made.node);
   listen.on(["d_model"], heads.update);
   const tie = element("input", { type: "checkbox" });
   tie.addEventListener("change", () => assign(model, "tie_weights", tie.checked));
 
-  const total = element("output", { class: "mgw-total" });
+  const total = element("span", { class: "mgw-total" });
   const note = element("p", { class: "mgw-summary" });
   const groups = Object.keys(paramsByGroup({}));
   const stack = element("div", { class: "mgw-stack", "aria-hidden": "true" },
@@ -63,7 +63,7 @@ function render({ model, el }) {
     const sum = Object.values(parts).reduce((a, b) => a + b);
     total.textContent = number(sum);
     tie.checked = tieWeights;
-    select.value = Object.keys(presets).find((name) => TRAITS.every((t) => presets[name][t] === model.get(t))) ?? "";
+    select.value = [...presets.keys()].find((name) => TRAITS.every((t) => presets.get(name)[t] === model.get(t))) ?? "";
     Object.values(parts).forEach((params, i) => {
       stack.children[i].style.width = `${(100 * params) / sum}%`;
       rows[i].cells[1].textContent = number(params);
@@ -71,7 +71,7 @@ function render({ model, el }) {
     });
     note.textContent = dModel % nHeads
       ? `No such model: ${number(nHeads)} heads cannot share out a width of ${number(dModel)}.`
-      : `${number(nHeads)} ${nHeads === 1 ? "head is" : "heads are"} ${number(dModel / nHeads)} wide each. Their number changes no count.`;
+      : `${number(nHeads)} ${nHeads === 1 ? "head is" : "heads are"} ${number(dModel / nHeads)} wide each. The number of heads changes no count.`;
     spoken.say(`${number(sum)} parameters: ${Object.entries(parts)
       .map(([group, params]) => `${group} ${percent(params / sum)}`).join(", ")}.`);
   }
@@ -79,7 +79,10 @@ function render({ model, el }) {
   const schedule = oncePerFrame(redraw);
   listen.on(TRAITS, schedule);
   redraw();
-  return listen.stop;
+  return () => {
+    listen.stop();
+    spoken.stop();
+  };
 }
 
 export default { render };

@@ -31,7 +31,7 @@ class ParameterExplorer(Explorer):
 
     _esm = bundle("parameters.js")
 
-    presets = traitlets.Dict(read_only=True).tag(sync=True)
+    presets = traitlets.List(read_only=True).tag(sync=True)
     n_layers = traitlets.Int(min=1).tag(sync=True)
     d_model = traitlets.Int(min=1).tag(sync=True)
     n_heads = traitlets.Int(min=1).tag(sync=True)
@@ -40,13 +40,15 @@ class ParameterExplorer(Explorer):
     tie_weights = traitlets.Bool().tag(sync=True)
 
     def __init__(self, config: GPTConfig | str = "homework"):
+        if not isinstance(config, GPTConfig | str):
+            raise TypeError(f"config must be a GPTConfig or one of {', '.join(CONFIGS)}; got {config!r}")
         if isinstance(config, str):
             if config not in CONFIGS:
                 raise ValueError(f"config must be a GPTConfig or one of {', '.join(CONFIGS)}; got {config!r}")
             config = CONFIGS[config]
         if not config.bias or config.d_ff != 4 * config.d_model:
             raise ValueError(f"config must have biases and d_ff = 4·d_model; got {config}")
-        self.set_trait("presets", {name: traits_of(preset) for name, preset in CONFIGS.items()})
+        self.set_trait("presets", [[name, traits_of(preset)] for name, preset in CONFIGS.items()])
         super().__init__(**traits_of(config))
         self.set_trait(
             "description",

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from minigpt.config import check_size
 from minigpt.model import GPT
-from minigpt.sampling import check_settings, next_logits, next_token_probabilities
-from minigpt.widgets.explorer import Explorer, bundle, checked, float32_bytes, token_text
+from minigpt.sampling import check_logits, check_settings, next_logits, next_token_probabilities
+from minigpt.widgets.explorer import Explorer, Refused, bundle, checked, float32_bytes, token_text
 
 
 class SamplingExplorer(Explorer):
@@ -30,17 +30,18 @@ class SamplingExplorer(Explorer):
         text: which of the texts, from 0.
         temperature: from 0 up; the slider ends at 2.
         top_k: at least 1, or None for no cut.
-        top_p: in (0, 1], 1 for no cut.
-        min_p: in [0, 1], 0 for no cut.
+        top_p: in (0, 1], 1 or None for no cut.
+        min_p: in [0, 1], 0 or None for no cut.
         seed: of the draws in the browser, from 0 to 2³¹ - 1.
 
     Raises:
-        TypeError, ValueError: a setting is impossible, as `next_token_probabilities` would say.
-        ValueError: logits and tokens don't fit together.
+        TraitError: a setting is impossible or of the wrong type; it stays what it was.
+        TypeError: there is no such setting.
+        ValueError: logits and tokens don't fit together, or a row holds no scores to choose from.
 
     >>> explorer = SamplingExplorer({"2 + 2 =": torch.tensor([3.0, 1.0])}, [" 4", " 5"], top_k=1)
-    >>> explorer.probabilities
-    tensor([1., 0.])
+    >>> explorer.probabilities.tolist()
+    [1.0, 0.0]
     """
 
     _esm = bundle("sampling.js")
@@ -54,8 +55,8 @@ class SamplingExplorer(Explorer):
     text = traitlets.Int(0).tag(sync=True)
     temperature = traitlets.Float(1.0).tag(sync=True)
     top_k = traitlets.Int(None, allow_none=True).tag(sync=True)
-    top_p = traitlets.Float(1.0).tag(sync=True)
-    min_p = traitlets.Float(0.0).tag(sync=True)
+    top_p = traitlets.Float(1.0, allow_none=True).tag(sync=True)
+    min_p = traitlets.Float(0.0, allow_none=True).tag(sync=True)
     seed = traitlets.Int(0, min=0, max=2**31 - 1).tag(sync=True)
 
     _temperature = checked("temperature", lambda value: check_settings(value, None, None, None))
@@ -66,10 +67,14 @@ class SamplingExplorer(Explorer):
     def __init__(self, logits: Mapping[str, Tensor], tokens: Sequence[str], shown: int = 14, **settings):
         check_size("shown", shown)
         V = len(tokens)
-        if not logits or any(row.shape != (V,) for row in logits.values()):
-            shapes = {text: tuple(row.shape) for text, row in logits.items()}
+        if not isinstance(logits, Mapping):
+            raise TypeError(f"logits must be a mapping from texts to scores; got {type(logits).__name__}")
+        rows = {text: torch.as_tensor(row).detach().cpu().float() for text, row in logits.items()}
+        if not rows or any(row.shape != (V,) for row in rows.values()):
+            shapes = {text: tuple(row.shape) for text, row in rows.items()}
             raise ValueError(f"logits must hold a text and scores ({V},) for {V} tokens; got {shapes}")
-        self._rows = torch.stack([row.detach().cpu().float() for row in logits.values()])  # as the browser has them
+        self._rows = torch.stack(list(rows.values()))
+        check_logits(self._rows)
         order = [row.argsort(descending=True, stable=True)[: min(shown, V)].tolist() for row in self._rows]
         self.set_trait("texts", list(logits))
         self.set_trait("vocab_size", V)
@@ -77,11 +82,13 @@ class SamplingExplorer(Explorer):
         self.set_trait("shown_ids", order)
         self.set_trait("shown_tokens", [[tokens[i] for i in ids] for ids in order])
         super().__init__(**settings)
-        self.set_trait("description", self.describe())
+        self.set_trait("description", self._describe())
 
     @classmethod
     def of(cls, model: GPT, tokenizer: Tokenizer, texts: Sequence[str], **settings) -> "SamplingExplorer":
-        """What a model expects after each of several texts."""
+        """What a model expects after each of several texts, which must differ."""
+        if isinstance(texts, str) or len(set(texts)) != len(texts):
+            raise ValueError(f"texts must be several texts, all different; got {texts!r}")
         prompts = [torch.tensor([tokenizer.encode(text).ids]) for text in texts]
         rows = {text: next_logits(model, prompt)[0] for text, prompt in zip(texts, prompts, strict=True)}
         return cls(rows, [token_text(tokenizer, i) for i in range(model.config.vocab_size)], **settings)
@@ -89,16 +96,16 @@ class SamplingExplorer(Explorer):
     @traitlets.validate("text")
     def _text(self, proposal):
         if not 0 <= proposal["value"] < len(self.texts):
-            raise ValueError(f"text must be from 0 to {len(self.texts) - 1}; got {proposal['value']}")
+            raise Refused(f"text must be from 0 to {len(self.texts) - 1}; got {proposal['value']}")
         return proposal["value"]
 
     @property
     def probabilities(self) -> Tensor:
         """What the sliders make of the distribution at this moment, by PyTorch: (V,)."""
-        row = self._rows[self.text]
+        row = self._rows[self.text].double()  # the browser computes in double precision, too
         return next_token_probabilities(row, self.temperature, self.top_k, self.top_p, self.min_p)
 
-    def describe(self) -> str:
+    def _describe(self) -> str:
         p = self.probabilities[self.shown_ids[self.text][0]].item()
         best = self.shown_tokens[self.text][0]
         return (
