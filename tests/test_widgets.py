@@ -117,7 +117,7 @@ ROW = {"a": torch.zeros(3)}
         (lambda: SamplingExplorer({}, list("xy")), ValueError, "logits must hold a text and scores (2,)"),
         (lambda: SamplingExplorer({"a": torch.tensor([0, float("nan")])}, list("xy")), ValueError, "logits must be"),
         (lambda: SamplingExplorer(ROW, list("xyz"), shown=0), ValueError, "shown must be at least 1; got 0"),
-        (lambda: SamplingExplorer(ROW, list("xyz"), temprature=1.0), TypeError, "settings must be among min_p, seed, te"),
+        (lambda: SamplingExplorer(ROW, list("xyz"), temprature=1.0), TypeError, "settings must be among min_p, seed"),
         (lambda: SamplingExplorer(ROW | {"b": ROW["a"] * float("nan")}, list("xyz")), ValueError, "logits must be fin"),
         (lambda: SamplingExplorer([torch.zeros(3)], list("xyz")), TypeError, "logits must be a mapping from texts to"),
         (lambda: SamplingExplorer.of(None, None, "She"), ValueError, "texts must be several texts, all different"),

@@ -57,7 +57,7 @@ function render({ model, el }) {
   const othersRow = row("mgw-token");
   const heading = (text, cls) => element("th", { scope: "col", class: cls }, text);
   const scaleHeading = heading("", "mgw-wide");
-  const table = element("table", {},
+  const table = element("table", { class: "mgw-bars" },
     element("thead", {}, element("tr", {}, heading("token", "mgw-token"), scaleHeading,
       heading("", "mgw-number"), heading("drawn", "mgw-number mgw-orange"))),
     element("tbody", {}, ...tokenRows.map((r) => r.node), othersRow.node));
