@@ -1,11 +1,11 @@
-# make site    the course as a folder of web pages     make chapters   execute all chapters, store their outputs
-# make serve   look at it in a browser                 make clean      throw away what was built
-# make test    prove it
+# make site    the course as web pages     make chapters   execute all chapters, store their outputs
+# make serve   look at it in a browser     make bench      time the widgets, write benchmarks/results
+# make test    prove it                    make clean      throw away what was built
 PYTHON ?= python3
 BIN := .venv/bin
 SITE := _build/html/index.html
 
-.PHONY: site serve test chapters clean
+.PHONY: site serve test chapters bench clean
 
 site: .venv/done
 	rm -rf _build
@@ -26,6 +26,9 @@ test: .venv/done
 
 chapters: .venv/done
 	$(BIN)/python tools/chapters.py
+
+bench: .venv/done
+	$(BIN)/python benchmarks/widget_redraw.py
 
 clean:
 	rm -rf _build .venv
