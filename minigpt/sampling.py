@@ -195,6 +195,9 @@ def generate(
     """
     check_settings(temperature, top_k, top_p, min_p)
     check_size("max_new_tokens", max_new_tokens)
+    check_switch("use_cache", use_cache)
+    if progress is not None:
+        check_switch("progress", progress)
     tokens = check_prompt(tokens, model)
     stop = check_stop(stop, model.config.vocab_size).to(tokens.device)
     if seed is not None:
@@ -207,10 +210,7 @@ def generate(
         generator = torch.Generator().manual_seed(seed)
     if generator is not None and not isinstance(generator, torch.Generator):
         raise TypeError(f"generator must be a torch.Generator; got {generator!r} ({type(generator).__name__})")
-    if progress is not None:
-        check_switch("progress", progress)
     settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
-    check_switch("use_cache", use_cache)
     cache = model.new_cache() if use_cache else None
     hidden = None if progress is None else not progress  # tqdm: None hides it where there is no terminal
     delay = 2 if progress is None else 0

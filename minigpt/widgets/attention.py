@@ -76,9 +76,8 @@ class AttentionExplorer(Explorer):
     @traitlets.validate("layer", "head", "position")
     def _in_range(self, proposal):
         name, value = proposal["trait"].name, proposal["value"]
-        first, last = {"layer": (1, self.n_layers), "head": (1, self.n_heads), "position": (0, len(self.tokens) - 1)}[
-            name
-        ]
+        ranges = {"layer": (1, self.n_layers), "head": (1, self.n_heads), "position": (0, len(self.tokens) - 1)}
+        first, last = ranges[name]
         if not first <= value <= last:
             raise Refused(f"{name} must be from {first} to {last}; got {value}")
         return value

@@ -123,6 +123,9 @@ function nearest(list, value) {
   return best;
 }
 
+/** The heading of a table's column. */
+export const heading = (text, cls) => element("th", { scope: "col", class: cls }, text);
+
 /** A labelled list to choose from: pairs of value and text. */
 export function chooser(label, options, chosen) {
   const select = element("select", {}, ...options.map(([value, text]) => element("option", { value }, text)));

@@ -1,6 +1,6 @@
 // ParameterExplorer: how many parameters a GPT has, and where they are.
 import { paramsByGroup } from "./arithmetic.js";
-import { assign, chooser, element, frame, listener, liveText, number, oncePerFrame, percent, range, slider }
+import { assign, chooser, element, frame, heading, listener, liveText, number, oncePerFrame, percent, range, slider }
   from "./controls.js";
 
 const steps = (first, last, step) => range(0, (last - first) / step).map((n) => first + n * step);
@@ -48,7 +48,6 @@ function render({ model, el }) {
   const rows = groups.map((group, i) => element("tr", {},
     element("th", { scope: "row" }, element("span", { class: `mgw-swatch mgw-part-${i}`, "aria-hidden": "true" }), group),
     element("td", { class: "mgw-number" }), element("td", { class: "mgw-number" })));
-  const heading = (text, cls) => element("th", { scope: "col", class: cls }, text);
   const table = element("table", { class: "mgw-plain" },
     element("thead", {}, element("tr", {}, heading("where", ""), heading("parameters", "mgw-number"), heading("share", "mgw-number"))),
     element("tbody", {}, ...rows));

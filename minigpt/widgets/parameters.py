@@ -6,7 +6,8 @@ from minigpt.config import CONFIGS, GPTConfig
 from minigpt.parameters import count_params
 from minigpt.widgets.explorer import Explorer, bundle
 
-SIZES = ("n_layers", "d_model", "n_heads", "vocab_size", "context_length")
+#: The fields of `GPTConfig` that have a control.
+FIELDS = ("n_layers", "d_model", "n_heads", "vocab_size", "context_length", "tie_weights")
 
 
 class ParameterExplorer(Explorer):
@@ -21,6 +22,7 @@ class ParameterExplorer(Explorer):
         n_layers, d_model, n_heads, vocab_size, context_length, tie_weights: the fields of `GPTConfig`.
 
     Raises:
+        TypeError: config is neither a configuration nor a name.
         ValueError: config has no such name, or has no biases or another F than 4·C.
 
     >>> explorer = ParameterExplorer("homework")
@@ -40,12 +42,11 @@ class ParameterExplorer(Explorer):
     tie_weights = traitlets.Bool().tag(sync=True)
 
     def __init__(self, config: GPTConfig | str = "homework"):
-        if not isinstance(config, GPTConfig | str):
-            raise TypeError(f"config must be a GPTConfig or one of {', '.join(CONFIGS)}; got {config!r}")
-        if isinstance(config, str):
-            if config not in CONFIGS:
-                raise ValueError(f"config must be a GPTConfig or one of {', '.join(CONFIGS)}; got {config!r}")
+        if isinstance(config, str) and config in CONFIGS:
             config = CONFIGS[config]
+        if not isinstance(config, GPTConfig):
+            error = ValueError if isinstance(config, str) else TypeError
+            raise error(f"config must be a GPTConfig or one of {', '.join(CONFIGS)}; got {config!r}")
         if not config.bias or config.d_ff != 4 * config.d_model:
             raise ValueError(f"config must have biases and d_ff = 4·d_model; got {config}")
         self.set_trait("presets", [[name, traits_of(preset)] for name, preset in CONFIGS.items()])
@@ -60,9 +61,9 @@ class ParameterExplorer(Explorer):
     @property
     def config(self) -> GPTConfig:
         """The configuration that the sliders show; an error says so if the heads don't divide the width."""
-        return GPTConfig(**{name: getattr(self, name) for name in (*SIZES, "tie_weights")})
+        return GPTConfig(**{name: getattr(self, name) for name in FIELDS})
 
 
 def traits_of(config: GPTConfig) -> dict[str, int | bool]:
     """The fields of a configuration that the widget shows."""
-    return {name: getattr(config, name) for name in (*SIZES, "tie_weights")}
+    return {name: getattr(config, name) for name in FIELDS}

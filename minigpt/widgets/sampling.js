@@ -1,13 +1,13 @@
 // SamplingExplorer: the next token's distribution, and the knobs that bend it.
 import { ascending, drawer, entropyBits, nextTokenProbabilities, randomNumbers } from "./arithmetic.js";
-import { assign, chooser, element, floats, frame, listener, liveText, number, oncePerFrame, percent, range, slider, visible }
+import { assign, chooser, element, floats, frame, heading, listener, liveText, number, oncePerFrame, percent, range, slider, visible }
   from "./controls.js";
 
 const DRAWS = 1000;
 const SCALES = [0.1, 0.2, 0.5, 1]; // what a bar of full width can stand for
 const hundredths = (first, last) => range(first, last).map((n) => n / 100);
 
-/** 1, 2, ... 20, then in steps of about a tenth, and at last V: everything. */
+/** 1, 2, ... 30, then in steps of about a twentieth, and at last V: everything. */
 function topKs(V) {
   const steps = [];
   for (let k = 1; k < V; k += Math.max(1, Math.round(k / 20))) steps.push(k);
@@ -55,7 +55,6 @@ function render({ model, el }) {
   const summary = element("p", { class: "mgw-summary" });
   const tokenRows = shownIds[0].map(() => row("mgw-token mgw-code"));
   const othersRow = row("mgw-token");
-  const heading = (text, cls) => element("th", { scope: "col", class: cls }, text);
   const scaleHeading = heading("", "mgw-wide");
   const table = element("table", { class: "mgw-bars" },
     element("thead", {}, element("tr", {}, heading("token", "mgw-token"), scaleHeading,
