@@ -4,6 +4,7 @@ Letters besides attention.py's: F = d_ff, V = vocab_size, L = n_layers, T_max = 
 """
 
 import math
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -181,3 +182,16 @@ class GPT(nn.Module):
             weights.append(block.attention(block.norm1(x), return_weights=True)[1])
             x = block(x)  # (B, T, C)
         return weights
+
+
+@contextmanager
+def evaluating(model: GPT):
+    """The model without dropout for a while, and as it was afterwards."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

@@ -6,7 +6,6 @@ Letters besides model.py's: N = the tokens of a sequence before a step, prompt i
 import math
 import numbers
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +15,7 @@ from tqdm import tqdm
 
 from minigpt.attention import KVCache
 from minigpt.config import check_size, check_switch
-from minigpt.model import GPT
+from minigpt.model import GPT, evaluating
 
 
 def next_token_probabilities(
@@ -258,19 +257,6 @@ def next_logits(model: GPT, sequence: Tensor, cache: list[KVCache] | None = None
             return model(sequence[:, -context_length:])[:, -1]
         # Else only what is new has to be read.
         return model(sequence[:, cache[0].length :], cache=cache)[:, -1]
-
-
-@contextmanager
-def evaluating(model: GPT):
-    """The model without dropout for a while, and as it was afterwards."""
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def complete(model: GPT, tokenizer: Tokenizer, text: str, max_new_tokens: int = 50, **settings) -> str:

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from transformers import MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from minigpt import GPT, GPTConfig, pretrained
+from minigpt.model import evaluating
 from minigpt.sampling import (
     complete,
     draw,
     entropy_bits,
-    evaluating,
     generate,
     greedy_decode,
     next_logits,

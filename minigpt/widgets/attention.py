@@ -7,8 +7,7 @@ import traitlets
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from minigpt.model import GPT
-from minigpt.sampling import evaluating
+from minigpt.model import GPT, evaluating
 from minigpt.widgets.explorer import Explorer, Refused, bundle, float32_bytes, token_text
 
 

@@ -1,0 +1,114 @@
+"""How good is a model on a text: loss, accuracy, perplexity, bits a byte."""
+
+import math
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from minigpt.config import check_size
+from minigpt.model import GPT, evaluating
+from minigpt.parallel import Processes
+
+#: What `torch.nn.functional.cross_entropy` leaves out: a target that is not scored.
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found.
+
+    Attributes:
+        loss: mean cross-entropy, nats a token.
+        accuracy: share of tokens that the model held for the most likely, from 0 to 1.
+        bits_a_byte: bits the model needs for a byte of the text. Unlike the loss it can be
+            compared between tokenizers.
+        tokens, bytes: how many were predicted.
+    """
+
+    loss: float
+    accuracy: float
+    bits_a_byte: float
+    tokens: int
+    bytes: int
+
+    @property
+    def perplexity(self) -> float:
+        """e^loss: among how many equally likely tokens the model chooses, on average."""
+        return math.exp(self.loss)
+
+
+def evaluate(
+    model: GPT,
+    tokens: np.ndarray | Tensor,
+    token_bytes: Tensor,
+    max_tokens: int | None = None,
+    batch_size: int = 16,
+    autocast=None,
+    processes: Processes | None = None,
+) -> Evaluation:
+    """Predict a text, every token but the first once.
+
+    A window slides over the text by half a context, and only its second half is scored: so every
+    token is predicted from at least half a context, but for those at the text's beginning.
+
+    Args:
+        model: what to evaluate; its dropout is off meanwhile.
+        tokens: token ids, (number of tokens,).
+        token_bytes: the bytes each token stands for, (V,): see `tokenizer.token_bytes`.
+        max_tokens: predict only so many tokens from the beginning.
+        batch_size: windows at a time.
+        autocast: what to run the model in; nothing, that is float32, if not given.
+        processes: who shares the work, if there are several.
+
+    Raises:
+        ValueError: there are fewer than two tokens.
+    """
+    processes = processes or Processes(device=str(model.head.weight.device))
+    if max_tokens is not None:
+        check_size("max_tokens", max_tokens)
+        tokens = tokens[: max_tokens + 1]
+    if len(tokens) < 2:
+        raise ValueError(f"tokens must be at least 2, one to read and one to predict; got {len(tokens)}")
+    T = model.config.context_length
+    sums = torch.zeros(4, dtype=torch.float64, device=processes.device)
+    token_bytes = token_bytes.to(processes.device)
+    with torch.no_grad(), evaluating(model), autocast or nullcontext():
+        for inputs, targets in processes.share(batched(windows(tokens, T), batch_size, T)):
+            inputs, targets = inputs.to(processes.device), targets.to(processes.device)
+            logits = model(inputs)  # (B, T, V)
+            scored = targets != IGNORED  # (B, T)
+            nats = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="sum")  # ()
+            right = (logits.argmax(-1) == targets).sum()  # ()
+            bytes_read = token_bytes[targets[scored]].sum()  # ()
+            sums += torch.stack([nats.double(), right, scored.sum(), bytes_read])
+    nats, right, predicted, read = processes.sum(sums).tolist()
+    bits_a_byte = nats / math.log(2) / read if read else math.nan
+    return Evaluation(nats / predicted, right / predicted, bits_a_byte, int(predicted), int(read))
+
+
+def windows(tokens: np.ndarray | Tensor, T: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Inputs and targets, (T,) each, such that every token but the first is scored in one of them."""
+    fresh = max(1, T // 2)
+    for first in range(0, len(tokens) - 1, fresh):
+        begin = max(0, first - (T - fresh))
+        cut = np.asarray(tokens[begin : first + fresh + 1]).astype(np.int64)
+        inputs, targets = np.zeros(T, np.int64), np.full(T, IGNORED, np.int64)
+        inputs[: len(cut) - 1] = cut[:-1]
+        targets[first - begin : len(cut) - 1] = cut[first - begin + 1 :]
+        yield inputs, targets
+
+
+def batched(pairs: Iterator[tuple[np.ndarray, np.ndarray]], batch_size: int, T: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Windows in batches: (batch_size, T) each, filled up at the end with windows that are not scored."""
+    check_size("batch_size", batch_size)
+    while True:
+        rows = [pair for _, pair in zip(range(batch_size), pairs, strict=False)]
+        if not rows:
+            return
+        rows += [(np.zeros(T, np.int64), np.full(T, IGNORED, np.int64))] * (batch_size - len(rows))
+        yield tuple(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True))

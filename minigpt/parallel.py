@@ -1,0 +1,142 @@
+"""One process or many: PyTorch's DDP and FSDP2 behind a few verbs, so that the loop stays one loop.
+
+Started by `torchrun`, each process trains on its part of every batch. Under "ddp" each has the whole
+model; under "fsdp" each keeps its share of the parameters, gradients and optimizer states.
+
+Sources: Li et al. (2020) for DDP; Rajbhandari et al. (2020) and Zhao et al. (2023) for sharding.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
+
+PARALLEL = ("ddp", "fsdp")
+
+
+class Processes:
+    """The processes that train together; one, if there is nothing else.
+
+    Args:
+        parallel: "ddp" or "fsdp", started by torchrun; None for a single process.
+        device: "cpu", "cuda", "mps"; the fastest there is, if None.
+
+    Raises:
+        ValueError: parallel is something else, or this process was not started by torchrun.
+    """
+
+    def __init__(self, parallel: str | None = None, device: str | None = None):
+        if parallel not in (None, *PARALLEL):
+            raise ValueError(f"parallel must be one of {', '.join(PARALLEL)}; got {parallel!r}")
+        if parallel and not under_torchrun():
+            raise ValueError(f"parallel={parallel!r} must be started by torchrun; it was not")
+        if not parallel:
+            self.rank, self.count, local_rank = 0, 1, 0
+        else:
+            self.rank, self.count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+            local_rank = int(os.environ["LOCAL_RANK"])
+        self.parallel = parallel
+        self.device = torch.device(device or fastest_device())
+        if parallel:
+            if self.device.type == "cuda":
+                self.device = torch.device("cuda", local_rank)
+                torch.cuda.set_device(self.device)
+            dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes files and shows progress."""
+        return self.rank == 0
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """What to call in place of the model while training. Under fsdp the model itself is sharded."""
+        if self.parallel == "ddp":
+            return DistributedDataParallel(model)
+        if self.parallel == "fsdp":
+            mesh = init_device_mesh(self.device.type, (self.count,))
+            for block in model.blocks:
+                fully_shard(block, mesh=mesh)
+            fully_shard(model, mesh=mesh)
+        return model
+
+    def gradients_later(self, wrapped: nn.Module, later: bool) -> AbstractContextManager:
+        """Within it gradients are summed up in this process only, if `later`: others follow in the batch."""
+        if self.parallel == "ddp" and later:
+            return wrapped.no_sync()
+        if self.parallel == "fsdp":
+            wrapped.set_requires_gradient_sync(not later)
+        return nullcontext()
+
+    def share(self, items: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every count-th pair of inputs and targets. All processes get equally many.
+
+        (Under fsdp all must call the model equally often, or they would wait for each other
+        forever: who has none left gets one whose targets are not scored.)
+        """
+        filler = None
+        for i, (inputs, targets) in enumerate(items):
+            turn = i % self.count
+            if turn == 0:
+                filler = inputs, torch.full_like(targets, -100)
+            if turn == self.rank:
+                yield inputs, targets
+                filler = None
+        if filler is not None:
+            yield filler
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over all processes."""
+        if self.parallel:
+            dist.all_reduce(values)
+        return values
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over all processes."""
+        return self.sum(values) / self.count
+
+    def wait(self) -> None:
+        """Go on when all are here."""
+        if self.parallel:
+            dist.barrier()
+
+    def close(self) -> None:
+        if self.parallel:
+            dist.destroy_process_group()
+
+
+def under_torchrun() -> bool:
+    """Whether torchrun started this process."""
+    return "LOCAL_RANK" in os.environ
+
+
+def fastest_device() -> str:
+    """The accelerator that is there, or "cpu"."""
+    found = torch.accelerator.current_accelerator()
+    return found.type if found and torch.accelerator.is_available() else "cpu"
+
+
+def reshard(model: nn.Module) -> None:
+    """Under fsdp, give back what the last call put together: the parameters are then the shards."""
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """The full tensor of which this process may hold a shard. All processes have to ask."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def like(full: Tensor, parameter: Tensor) -> Tensor:
+    """A full tensor on the device of a parameter, and sharded as it is."""
+    full = full.to(parameter.device)
+    if isinstance(parameter, DTensor):
+        return distribute_tensor(full, parameter.device_mesh, parameter.placements)
+    return full

@@ -1,0 +1,547 @@
+"""Train a GPT: from a text to a model that continues texts.
+
+    python -m minigpt.train --config mini --out runs/mini
+    python -m minigpt.train --config mini --data my.txt --vocab-size 512 --out runs/mine
+    torchrun --nproc-per-node 2 -m minigpt.train --parallel fsdp --config gpt2 --data hf:NAME --out runs/gpt2
+
+The same command again goes on where the run was stopped or killed, to the same losses. `train` is the
+same as a function; `Trainer` is the loop's body, one step at a time.
+"""
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from minigpt import pretrained
+from minigpt.checkpoint import read_checkpoint, restore, training_state, write_checkpoint
+from minigpt.config import CONFIGS, GPTConfig, check_size
+from minigpt.data import Batches, Data, open_data, prepare
+from minigpt.evaluation import Evaluation, evaluate
+from minigpt.metrics import COLUMNS, TRACKERS, MetricsFile, open_tracker, read_metrics
+from minigpt.model import GPT
+from minigpt.parallel import PARALLEL, Processes, under_torchrun, whole
+from minigpt.tokenizer import gpt2_tokenizer, token_bytes
+
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything about a training but the model and the text.
+
+    Args:
+        steps: how many times the parameters are changed.
+        batch_size: sequences a step, over all processes.
+        accumulate: read each process's share of a batch in so many parts, to save memory.
+        learning_rate: the highest, reached after the warm-up.
+        warmup_steps: over so many steps the rate grows from 0, in a straight line.
+        final_share: the share of the highest rate that the cosine falls to at the last step.
+        weight_decay: pulls matrices towards 0, by this times the rate a step; biases and
+            LayerNorms are let alone.
+        beta1, beta2: how long Adam remembers gradients, and their squares.
+        clip_norm: a gradient longer than this is shortened to it.
+        precision: "fp32", or "bf16" or "fp16" for mixed precision: products in 16 bits,
+            parameters and sums in 32.
+        seed: of the first weights, the batches' order and dropout.
+        log_every, evaluate_every, checkpoint_every: steps between two rows of metrics, two
+            looks at held-out text, two checkpoints.
+        evaluate_tokens: how many held-out tokens such a look predicts; all of them at the end.
+
+    Raises:
+        TypeError, ValueError: a field is of the wrong type or impossible; the message names it,
+            its value and what would be right.
+
+    Sources: Loshchilov and Hutter (2019) for AdamW, (2017) for the cosine; Brown et al. (2020),
+    appendix B, for betas, clipping, warm-up and decay.
+    """
+
+    steps: int = 1_000
+    batch_size: int = 32
+    accumulate: int = 1
+    learning_rate: float = 1e-3
+    warmup_steps: int = 100
+    final_share: float = 0.1
+    weight_decay: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.95
+    clip_norm: float = 1.0
+    precision: str = "fp32"
+    seed: int = 0
+    log_every: int = 10
+    evaluate_every: int = 250
+    checkpoint_every: int = 250
+    evaluate_tokens: int = 20_000
+
+    @property
+    def intervals(self) -> tuple[int, int, int]:
+        return self.log_every, self.evaluate_every, self.checkpoint_every
+
+    #: What may be changed when a run goes on: it changes what is said of the run, not the run.
+    FREE = ("log_every", "evaluate_every", "checkpoint_every", "evaluate_tokens")
+
+    def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type is int and field.name not in ("warmup_steps", "seed"):
+                check_size(field.name, value)
+            elif field.type is int:
+                if isinstance(value, bool) or not isinstance(value, int):
+                    raise TypeError(f"{field.name} must be an int; got {value!r} ({type(value).__name__})")
+                if value < 0:
+                    raise ValueError(f"{field.name} must be at least 0; got {value}")
+            elif field.type is float:
+                self.check_number(field.name, value)
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {self.precision!r}")
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"accumulate must divide batch_size={self.batch_size}; got {self.accumulate}")
+
+    @staticmethod
+    def check_number(name: str, value) -> None:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"{name} must be a number; got {value!r} ({type(value).__name__})")
+        low, high = {"final_share": (0, 1), "beta1": (0, 1), "beta2": (0, 1)}.get(name, (0, math.inf))
+        above = value > low if name in ("learning_rate", "clip_norm") else value >= low
+        below = value <= high if name == "final_share" else value < high
+        if not (above and below):
+            least = "more than" if name in ("learning_rate", "clip_norm") else "at least"
+            most = "" if high == math.inf else f" and {'at most' if name == 'final_share' else 'less than'} {high}"
+            raise ValueError(f"{name} must be {least} {low}{most}; got {value}")
+
+
+#: How the configurations of those names are trained, if nothing else is said.
+RECIPES: Mapping[str, TrainConfig] = MappingProxyType({"mini": TrainConfig(learning_rate=4e-3, final_share=0.05)})
+
+
+def learning_rate(step: int, settings: TrainConfig) -> float:
+    """The rate of step 0, 1, ...: up in a straight line, then down half a cosine.
+
+    >>> settings = TrainConfig(steps=1_000, warmup_steps=100, learning_rate=1e-3, final_share=0.1)
+    >>> [round(learning_rate(step, settings), 6) for step in (0, 49, 99, 550, 999)]
+    [1e-05, 0.0005, 0.001, 0.000549, 0.0001]
+    """
+    if step < settings.warmup_steps:
+        return settings.learning_rate * (step + 1) / settings.warmup_steps
+    done = (step - settings.warmup_steps + 1) / max(1, settings.steps - settings.warmup_steps)
+    cosine = (1 + math.cos(math.pi * done)) / 2
+    return settings.learning_rate * (settings.final_share + (1 - settings.final_share) * cosine)
+
+
+def adamw(model: nn.Module, settings: TrainConfig) -> torch.optim.AdamW:
+    """AdamW that lets matrices decay and leaves vectors, biases and LayerNorms, alone."""
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    vectors = [p for p in model.parameters() if p.dim() == 1]
+    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=settings.learning_rate,
+        betas=(settings.beta1, settings.beta2),
+        fused=True,
+    )
+
+
+@dataclass(frozen=True)
+class Step:
+    """What `Trainer.step` did: all of them scalars of the batch as it was before the step."""
+
+    learning_rate: float
+    loss: Tensor
+    accuracy: Tensor
+    gradient_norm: Tensor
+
+
+class Trainer:
+    """Training, a step at a time.
+
+    Args:
+        model: what is trained, on the device of the processes.
+        batches: what is read when.
+        settings: see `TrainConfig`.
+        processes: who trains together; this process alone, if not given.
+
+    Raises:
+        ValueError: the batch can't be shared out, or fp16 is asked for where it doesn't work.
+    """
+
+    def __init__(self, model: GPT, batches: Batches, settings: TrainConfig, processes: Processes | None = None):
+        self.processes = processes or Processes(device=str(model.head.weight.device))
+        parts = settings.accumulate * self.processes.count
+        if settings.batch_size % parts:
+            raise ValueError(
+                f"batch_size must be a multiple of accumulate × processes = {parts}; got {settings.batch_size}"
+            )
+        if settings.precision == "fp16" and (self.processes.parallel == "fsdp" or self.processes.device.type == "cpu"):
+            raise ValueError("precision must be bf16 or fp32 on a CPU and under fsdp; got 'fp16'")
+        self.model, self.batches, self.settings = model, batches, settings
+        #: Steps done.
+        self.done = 0
+        self.called = self.processes.wrap(model)
+        self.optimizer = adamw(model, settings)
+        # fp16 can't hold small gradients: they are scaled up before, and down after.
+        self.scaler = torch.amp.GradScaler(self.processes.device.type, enabled=settings.precision == "fp16")
+
+    def step(self) -> Step:
+        """Read a batch, and change the parameters so that they would have predicted it better."""
+        settings, processes = self.settings, self.processes
+        self.model.train()
+
+        # 1. How far to go this time: carefully at first, then boldly, then ever more carefully.
+        rate = learning_rate(self.done, settings)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+        # 2. Chance, for dropout, follows from the seed and the step. A run that was killed draws
+        #    the same again, and no random state has to be stored.
+        torch.manual_seed(self.chance())
+
+        # 3. Read the batch, in parts if it doesn't fit into memory at once. backward adds up the
+        #    gradients of the parts, so each counts for its share.
+        losses, rights = [], []
+        for part in range(settings.accumulate):
+            tokens, targets = self.read(part)  # (B, T)
+            last = part == settings.accumulate - 1
+            with processes.gradients_later(self.called, not last):
+                with self.autocast():
+                    logits, loss = self.called(tokens, targets)  # (B, T, V), ()
+                self.scaler.scale(loss / settings.accumulate).backward()
+            losses.append(loss.detach())
+            rights.append((logits.argmax(-1) == targets).float().mean())
+
+        # 4. A rare batch has a huge gradient, and one such step could undo a thousand others.
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)  # ()
+
+        # 5. Step: AdamW changes every parameter. Then forget the gradients, or they would be
+        #    added to those of the next batch.
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+
+        self.done += 1
+        loss = processes.mean(torch.stack(losses).mean())  # ()
+        accuracy = processes.mean(torch.stack(rights).mean())  # ()
+        return Step(rate, loss, accuracy, whole(norm))
+
+    def read(self, part: int) -> tuple[Tensor, Tensor]:
+        """The part-th part of this process's share of the next batch: inputs and targets, (B, T) each."""
+        processes = self.processes
+        parts = self.settings.accumulate * processes.count
+        share = self.batches(self.done, processes.rank * self.settings.accumulate + part, parts)
+        return tuple(tensor.to(processes.device, non_blocking=True) for tensor in share)
+
+    def chance(self) -> int:
+        """A seed for this step in this process."""
+        return int(np.random.SeedSequence([self.settings.seed, self.done, self.processes.rank]).generate_state(1)[0])
+
+    def autocast(self):
+        """Where matrix products are computed in 16 bits, if the settings say so."""
+        dtype = PRECISIONS[self.settings.precision]
+        return torch.autocast(self.processes.device.type, dtype, enabled=dtype is not None)
+
+    def evaluate(self, data: Data, max_tokens: int | None = None) -> Evaluation:
+        """How good the model is on the held-out text; see `evaluation.evaluate`."""
+        lengths = token_bytes(data.tokenizer)
+        return evaluate(
+            self.model, data.held_out, lengths, max_tokens, autocast=self.autocast(), processes=self.processes
+        )
+
+    def save(self, path: Path, facts: dict) -> None:
+        """Write a checkpoint. All processes have to call it; the first writes."""
+        tensors = training_state(self.model, self.optimizer)
+        if self.processes.first:
+            write_checkpoint(path, tensors, {**facts, "step": self.done, "scaler": self.scaler.state_dict()})
+        self.processes.wait()
+
+    def weights(self) -> dict[str, Tensor]:
+        """The parameters, whole and on the CPU. All processes have to call it."""
+        tensors = training_state(self.model, None)
+        return {name.removeprefix("model/"): tensor for name, tensor in tensors.items()}
+
+    def go_on(self, tensors: dict[str, Tensor], facts: dict) -> None:
+        """Be what was saved."""
+        restore(self.model, self.optimizer, tensors)
+        if facts["scaler"]:
+            self.scaler.load_state_dict(facts["scaler"])
+        self.done = facts["step"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What `train` returns.
+
+    Attributes:
+        model: ready to evaluate. Under fsdp, this process's shards.
+        tokenizer: what its tokens mean.
+        history: the rows of metrics.csv.
+        held_out: the model on all of the held-out text.
+    """
+
+    model: GPT
+    tokenizer: Tokenizer
+    history: list[dict]
+    held_out: Evaluation
+
+
+def train(
+    config: GPTConfig | str,
+    data: Data,
+    settings: TrainConfig | None = None,
+    out: str | Path | None = None,
+    *,
+    processes: Processes | None = None,
+    trackers: Sequence[str] = (),
+    progress: bool | None = None,
+) -> Trained:
+    """Train a model, or go on where a run in the same folder was stopped.
+
+    Args:
+        config: the model, or the name of one of `CONFIGS`.
+        data: what `data.prepare` returned.
+        settings: how; the recipe of that name, or `TrainConfig()`, if not given.
+        out: a folder for `metrics.csv`, `checkpoint.safetensors` and, at the end, the model, which
+            `pretrained.load` reads, and `results.json`. None writes nothing.
+        processes: who trains, and on what device; this process alone, on the fastest there is,
+            if not given.
+        trackers: where else the metrics go: "tensorboard", "wandb". Both need `out`.
+        progress: show a bar; if not given, where there is a terminal.
+
+    Raises:
+        ValueError: the model's vocabulary is not the data's, the text is too short for its
+            context, or the folder's run was another; nothing is changed then.
+        OSError: the disk is full. The last checkpoint is kept.
+    """
+    if isinstance(config, str):
+        if config not in CONFIGS:
+            raise ValueError(f"config must be a GPTConfig or one of {', '.join(CONFIGS)}; got {config!r}")
+        settings, config = settings or RECIPES.get(config), CONFIGS[config]
+    settings, out = settings or TrainConfig(), None if out is None else Path(out)
+    if trackers and out is None:
+        raise ValueError(f"trackers must have a folder to write to; got {', '.join(trackers)} and out=None")
+    if config.vocab_size != data.tokenizer.get_vocab_size():
+        raise ValueError(f"vocab_size must be the data's, {data.tokenizer.get_vocab_size()}; got {config.vocab_size}")
+    processes = processes or Processes()
+
+    torch.manual_seed(settings.seed)
+    batches = Batches(data.train, config.context_length, settings.batch_size, settings.seed)
+    trainer = Trainer(GPT(config).to(processes.device), batches, settings, processes)
+    facts = {"config": asdict(config), "settings": asdict(settings), "data": data.facts, "seconds": 0.0}
+    checkpoint = out and out / "checkpoint.safetensors"
+    if checkpoint and checkpoint.is_file():
+        tensors, before = read_checkpoint(checkpoint)
+        check_same_run(checkpoint, before, facts)
+        trainer.go_on(tensors, before)
+        facts["seconds"] = before["seconds"]
+
+    record = Record(trainer, data, facts, out, trackers)
+    with progress_bar(trainer, progress) as bar:
+        if trainer.done == 0:
+            record.add(None, evaluate=True)
+        while trainer.done < settings.steps:
+            step = trainer.step()
+            bar.update(batches.tokens_a_step)
+            due = {n for n in settings.intervals if trainer.done % n == 0 or trainer.done == settings.steps}
+            if due & {settings.log_every, settings.evaluate_every}:
+                record.add(step, evaluate=settings.evaluate_every in due)
+                bar.set_postfix_str(record.summary())
+            if checkpoint and settings.checkpoint_every in due:
+                trainer.save(checkpoint, facts | {"seconds": record.seconds()})
+    held_out = trainer.evaluate(data)
+    if out:
+        finish(out, trainer, data, held_out, facts | {"seconds": record.seconds()})
+    record.close()
+    return Trained(trainer.model.eval(), data.tokenizer, record.rows, held_out)
+
+
+def progress_bar(trainer: Trainer, shown: bool | None) -> tqdm:
+    """Tokens read, tokens a second, and how long it will take; in the first process only."""
+    a_step = trainer.batches.tokens_a_step
+    hidden = (None if shown is None else not shown) if trainer.processes.first else True  # None: without a terminal
+    return tqdm(
+        total=trainer.settings.steps * a_step,
+        initial=trainer.done * a_step,
+        unit="tok",
+        unit_scale=True,
+        disable=hidden,
+        dynamic_ncols=True,
+    )
+
+
+class Record:
+    """The rows of a run: kept, and by the first process written, if there is a folder."""
+
+    def __init__(self, trainer: Trainer, data: Data, facts: dict, out: Path | None, trackers: Sequence[str]):
+        self.trainer, self.data = trainer, data
+        self.seconds_before, self.began = facts["seconds"], time.monotonic()
+        #: Since when, and since which step, tokens a second are measured.
+        self.since, self.since_step = self.began, trainer.done
+        self.rows: list[dict] = []
+        self.writers = []
+        if out and trainer.processes.first:
+            out.mkdir(parents=True, exist_ok=True)
+            self.writers.append(MetricsFile(out / "metrics.csv", trainer.done))
+            self.rows = read_metrics(out / "metrics.csv")
+            settings = facts["config"] | facts["settings"] | {"source": facts["data"]["source"]}
+            self.writers += [open_tracker(name, out, settings, trainer.done) for name in trackers]
+
+    def add(self, step: Step | None, evaluate: bool) -> None:
+        """A row: of the step just done, if there was one, and of held-out text, if asked for."""
+        trainer, row = self.trainer, dict.fromkeys(COLUMNS)
+        row["step"], row["tokens"] = trainer.done, trainer.done * trainer.batches.tokens_a_step
+        if step:
+            row["learning_rate"] = step.learning_rate
+            row["loss"], row["accuracy"] = step.loss.item(), step.accuracy.item()
+            row["gradient_norm"] = step.gradient_norm.item()
+            tokens = (trainer.done - self.since_step) * trainer.batches.tokens_a_step
+            row["tokens_per_second"] = round(tokens / (time.monotonic() - self.since))
+        if evaluate:
+            held_out = trainer.evaluate(self.data, trainer.settings.evaluate_tokens)
+            for name in ("loss", "accuracy", "perplexity", "bits_a_byte"):
+                row[f"held_out_{name}"] = getattr(held_out, name)
+        self.rows.append(row)
+        for writer in self.writers:
+            writer.write(row)
+        self.since, self.since_step = time.monotonic(), trainer.done
+
+    def summary(self) -> str:
+        """The last of each, for the progress bar."""
+        held_out = next(
+            (row["held_out_loss"] for row in reversed(self.rows) if row["held_out_loss"] is not None), math.nan
+        )
+        return f"loss {self.rows[-1]['loss']:.3f}, held out {held_out:.3f}"
+
+    def seconds(self) -> float:
+        """How long the run has taken until now, what was lost by a kill left out."""
+        return self.seconds_before + time.monotonic() - self.began
+
+    def close(self) -> None:
+        for writer in self.writers:
+            writer.close()
+
+
+def check_same_run(checkpoint: Path, before: dict, now: dict) -> None:
+    """Raise unless a run that goes on is the run that it was."""
+    differ = []
+    for kind in ("config", "settings"):
+        for name, value in now[kind].items():
+            if name not in TrainConfig.FREE and before[kind].get(name) != value:
+                differ.append(f"{name}={before[kind].get(name)!r}, not {value!r}")
+    if before["data"]["fingerprint"] != now["data"]["fingerprint"]:
+        differ.append(f"other data, {before['data']['source']!r}")
+    if differ:
+        raise ValueError(
+            f"{checkpoint} is of a run with {'; '.join(differ)}. It was left as it is: choose another folder"
+        )
+
+
+def finish(out: Path, trainer: Trainer, data: Data, held_out: Evaluation, facts: dict) -> None:
+    """Write the model and its results. All processes have to call it; the first writes."""
+    weights = trainer.weights()
+    if trainer.processes.first:
+        pretrained.save_weights(trainer.model.config, weights, out)
+        data.tokenizer.save(str(out / "tokenizer.json"))
+        results = {
+            "settings": facts["settings"],
+            "data": facts["data"],
+            "tokens_read": trainer.done * trainer.batches.tokens_a_step,
+            "minutes": round(facts["seconds"] / 60, 1),
+            "processes": trainer.processes.count,
+            "device": str(trainer.processes.device),
+            "torch": torch.__version__,
+            "held_out": asdict(held_out) | {"perplexity": held_out.perplexity},
+        }
+        (out / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    trainer.processes.wait()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line: `python -m minigpt.train --help`."""
+    asked = vars(command_line().parse_args(arguments))
+    try:
+        train_as_asked(asked)
+    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on from the last checkpoint")
+
+
+def train_as_asked(asked: dict) -> None:
+    """What `main` does with its arguments."""
+    given = {name: value for name, value in asked.items() if value is not None}
+    if asked["config"] not in CONFIGS:
+        raise ValueError(f"--config must be one of {', '.join(CONFIGS)}; got {asked['config']!r}")
+    config = CONFIGS[asked["config"]].but(**{name: given[name] for name in MODEL_OPTIONS if name in given})
+    settings = RECIPES.get(asked["config"], TrainConfig())
+    settings = replace(
+        settings, **{field.name: given[field.name] for field in fields(TrainConfig) if field.name in given}
+    )
+
+    processes = Processes(asked["parallel"] or ("ddp" if under_torchrun() else None), asked["device"])
+    try:
+        folder = asked["out"] / "data"
+        if processes.first:
+            tokenizer = gpt2_tokenizer() if asked["tokenizer"] == "gpt2" else config.vocab_size
+            prepare(asked["data"], folder, tokenizer, asked["max_bytes"])
+        processes.wait()
+        trained = train(
+            config, open_data(folder), settings, asked["out"],
+            processes=processes, trackers=asked["track"], progress=False if asked["quiet"] else None,
+        )  # fmt: skip
+        if processes.first:
+            found = trained.held_out
+            print(
+                f"{asked['out']}: after {settings.steps:,} steps {found.bits_a_byte:.3f} bits a byte, "
+                f"loss {found.loss:.3f}, accuracy {found.accuracy:.1%} on {found.tokens:,} held-out tokens"
+            )
+    finally:
+        processes.close()
+
+
+#: The fields of `GPTConfig` that the command line can change.
+MODEL_OPTIONS = {
+    "vocab_size": int,
+    "context_length": int,
+    "d_model": int,
+    "n_heads": int,
+    "n_layers": int,
+    "dropout": float,
+    "activation": str,
+}
+
+
+def command_line() -> argparse.ArgumentParser:
+    """The options: where from, where to, then the fields of `GPTConfig` and of `TrainConfig`."""
+    parser = argparse.ArgumentParser(
+        "python -m minigpt.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", required=True, help=f"the model: {', '.join(CONFIGS)}")
+    parser.add_argument("--out", required=True, type=Path, help="the folder of the run")
+    parser.add_argument("--data", default="shakespeare", help='"shakespeare", a file, a folder, or hf:NAME')
+    parser.add_argument("--max-bytes", type=int, help="read only so much of the text")
+    parser.add_argument("--tokenizer", choices=("own", "gpt2"), default="own", help="learn one, or fetch GPT-2's")
+    parser.add_argument("--device", help="cpu, cuda, mps; the fastest there is, if not given")
+    parser.add_argument("--parallel", choices=PARALLEL, help="under torchrun: copies (ddp) or shards (fsdp)")
+    parser.add_argument("--track", nargs="*", choices=TRACKERS, default=(), help="send metrics elsewhere, too")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    model = parser.add_argument_group("the model, where it differs from the configuration")
+    for name, kind in MODEL_OPTIONS.items():
+        model.add_argument(f"--{name.replace('_', '-')}", type=kind)
+    training = parser.add_argument_group("the training, where it differs from the recipe")
+    for field in fields(TrainConfig):
+        training.add_argument(f"--{field.name.replace('_', '-')}", type=field.type, help=f"default {field.default}")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
