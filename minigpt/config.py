@@ -135,8 +135,10 @@ def gpt3(d_model: int, n_heads: int, n_layers: int) -> GPTConfig:
 #: itself, what had to be chosen is said beside it.
 CONFIGS: Mapping[str, GPTConfig] = MappingProxyType(
     {
-        # Small enough for two CPU cores: the model whose heads chapter 1 looks at.
+        # Small enough to learn something in a minute on two CPU cores.
         "mini": GPTConfig(vocab_size=1_024, context_length=128, d_model=128, n_heads=4, n_layers=4),
+        # As large as fits into 6 MB in half precision with its tokenizer: the model that talks.
+        "shakespeare": GPTConfig(vocab_size=1_024, context_length=256, d_model=224, n_heads=7, n_layers=4),
         # The homework: GPT-2 Large's width and heads with GPT-2 Small's twelve layers.
         "homework": gpt2(1_280, 20, 12),
         # Radford et al. (2019), Table 2. The paper gives no number of heads; the released

@@ -239,7 +239,10 @@ def from_gpt2_weights(theirs: dict[str, Tensor], config: GPTConfig) -> dict[str,
     Raises:
         RuntimeError: one is missing, or there is one that is none of GPT-2's.
     """
-    theirs = {name if name.startswith(("transformer.", "lm_head.")) else f"transformer.{name}": w for name, w in theirs.items()}
+    theirs = {
+        name if name.startswith(("transformer.", "lm_head.")) else f"transformer.{name}": w
+        for name, w in theirs.items()
+    }
     theirs = {name: w for name, w in theirs.items() if not name.endswith((".attn.bias", ".attn.masked_bias"))}
     ours = {}
 
@@ -266,7 +269,9 @@ def from_gpt2_weights(theirs: dict[str, Tensor], config: GPTConfig) -> dict[str,
             for module, weight in zip(JOINED, joined.chunk(3, dim=-1), strict=True):
                 ours[f"{our_block}.attention.{module}.{kind}"] = weight.T if weight.dim() == 2 else weight
     if theirs:
-        raise RuntimeError(f"weights must be a GPT-2's of {config.n_layers} layers; got {', '.join(sorted(theirs)[:3])}, too")
+        raise RuntimeError(
+            f"weights must be a GPT-2's of {config.n_layers} layers; got {', '.join(sorted(theirs)[:3])}, too"
+        )
     return ours
 
 

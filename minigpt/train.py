@@ -122,7 +122,20 @@ class TrainConfig:
 
 
 #: How the configurations of those names are trained, if nothing else is said.
-RECIPES: Mapping[str, TrainConfig] = MappingProxyType({"mini": TrainConfig(learning_rate=4e-3, final_share=0.05)})
+RECIPES: Mapping[str, TrainConfig] = MappingProxyType(
+    {
+        "mini": TrainConfig(learning_rate=4e-3, final_share=0.05),
+        "shakespeare": TrainConfig(
+            steps=8_000,
+            batch_size=16,
+            learning_rate=3e-3,
+            warmup_steps=200,
+            final_share=0.02,
+            weight_decay=0.3,
+            log_every=20,
+        ),
+    }
+)
 
 
 def learning_rate(step: int, settings: TrainConfig) -> float:
