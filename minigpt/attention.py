@@ -48,7 +48,7 @@ class MultiHeadAttention(nn.Module):
         check_size("n_heads", n_heads)
         check_size("context_length", context_length)
         check_heads(d_model, n_heads)
-        check_dropout(dropout)
+        check_dropout("dropout", dropout)
         check_switch("bias", bias)
 
         # nn.Module keeps the list of the parameters that are assigned from here on.

@@ -20,6 +20,8 @@ class GPTConfig:
         n_layers: L, how many blocks stand on top of each other.
         d_ff: F, the width of the feed-forward layer inside a block; 4·C if not given.
         dropout: the probability, in [0, 1), that a number is set to zero while training.
+        attention_dropout: the same for attention weights; as dropout if not given. Where it is
+            above 0, PyTorch has no fused attention for a CPU, and training takes longer.
         bias: whether linear layers and LayerNorms add a bias. GPT-2 and GPT-3 do.
         tie_weights: whether the output head is the token embedding once more, as in GPT-2,
             or a matrix of its own.
@@ -44,6 +46,7 @@ class GPTConfig:
     n_layers: int
     d_ff: int | None = None
     dropout: float = 0.0
+    attention_dropout: float | None = None
     bias: bool = True
     tie_weights: bool = True
     activation: str = "gelu_tanh"
@@ -54,7 +57,10 @@ class GPTConfig:
         for field in ("vocab_size", "context_length", "d_model", "n_heads", "n_layers", "d_ff"):
             check_size(field, getattr(self, field))
         check_heads(self.d_model, self.n_heads)
-        check_dropout(self.dropout)
+        check_dropout("dropout", self.dropout)
+        if self.attention_dropout is None:
+            object.__setattr__(self, "attention_dropout", self.dropout)
+        check_dropout("attention_dropout", self.attention_dropout)
         for field in ("bias", "tie_weights"):
             check_switch(field, getattr(self, field))
         if not isinstance(self.activation, str):
@@ -70,14 +76,16 @@ class GPTConfig:
     def but(self, **changes) -> "GPTConfig":
         """This configuration with some fields changed, checked again.
 
-        A new d_model brings a new d_ff = 4·C along, unless d_ff had been set to something
-        else or is among the changes.
+        A new d_model brings a new d_ff = 4·C along, and a new dropout a new attention_dropout,
+        unless these had been set to something else or are among the changes.
 
         >>> CONFIGS["gpt2"].but(d_model=1024, n_heads=16).d_ff
         4096
         """
         if self.d_ff == 4 * self.d_model:
             changes = {"d_ff": None, **changes}
+        if self.attention_dropout == self.dropout:
+            changes = {"attention_dropout": None, **changes}
         return replace(self, **changes)
 
 
@@ -107,12 +115,12 @@ def check_heads(d_model: int, n_heads: int) -> None:
         )
 
 
-def check_dropout(value) -> None:
+def check_dropout(name: str, value) -> None:
     """Raise unless `value` is a probability in [0, 1)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"dropout must be a number; got {value!r} ({type(value).__name__})")
+        raise TypeError(f"{name} must be a number; got {value!r} ({type(value).__name__})")
     if not 0 <= value < 1:
-        raise ValueError(f"dropout must be at least 0 and less than 1; got {value}")
+        raise ValueError(f"{name} must be at least 0 and less than 1; got {value}")
 
 
 def check_switch(name: str, value) -> None:
@@ -138,7 +146,15 @@ CONFIGS: Mapping[str, GPTConfig] = MappingProxyType(
         # Small enough to learn something in a minute on two CPU cores.
         "mini": GPTConfig(vocab_size=1_024, context_length=128, d_model=128, n_heads=4, n_layers=4),
         # As large as fits into 6 MB in half precision with its tokenizer: the model that talks.
-        "shakespeare": GPTConfig(vocab_size=1_024, context_length=256, d_model=224, n_heads=7, n_layers=4),
+        "shakespeare": GPTConfig(
+            vocab_size=1_024,
+            context_length=256,
+            d_model=224,
+            n_heads=7,
+            n_layers=4,
+            dropout=0.15,
+            attention_dropout=0.0,
+        ),
         # The homework: GPT-2 Large's width and heads with GPT-2 Small's twelve layers.
         "homework": gpt2(1_280, 20, 12),
         # Radford et al. (2019), Table 2. The paper gives no number of heads; the released

@@ -48,7 +48,7 @@ class Block(nn.Module):
         super().__init__()
         self.norm1 = nn.LayerNorm(config.d_model, bias=config.bias)  # weight (C,), bias (C,): C + C
         self.attention = MultiHeadAttention(
-            config.d_model, config.n_heads, config.context_length, config.dropout, config.bias
+            config.d_model, config.n_heads, config.context_length, config.attention_dropout, config.bias
         )
         self.norm2 = nn.LayerNorm(config.d_model, bias=config.bias)  # weight (C,), bias (C,): C + C
         self.feed_forward = FeedForward(config)

@@ -202,6 +202,7 @@ def from_gpt2_config(theirs: dict) -> GPTConfig:
         n_layers=theirs.get("n_layer", 12),
         d_ff=theirs.get("n_inner"),
         dropout=theirs.get("resid_pdrop", 0.1),
+        attention_dropout=theirs.get("attn_pdrop", 0.1),
         tie_weights=theirs.get("tie_word_embeddings", True),
         activation=ours[0],
     )
@@ -222,7 +223,7 @@ def to_gpt2_config(ours: GPTConfig) -> dict:
         "n_inner": ours.d_ff,
         "resid_pdrop": ours.dropout,
         "embd_pdrop": ours.dropout,
-        "attn_pdrop": ours.dropout,
+        "attn_pdrop": ours.attention_dropout,
         "tie_word_embeddings": ours.tie_weights,
         "activation_function": ACTIVATIONS[ours.activation][0],
         "layer_norm_epsilon": 1e-5,

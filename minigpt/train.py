@@ -126,12 +126,13 @@ RECIPES: Mapping[str, TrainConfig] = MappingProxyType(
     {
         "mini": TrainConfig(learning_rate=4e-3, final_share=0.05),
         "shakespeare": TrainConfig(
-            steps=8_000,
+            steps=12_000,
             batch_size=16,
             learning_rate=3e-3,
             warmup_steps=200,
             final_share=0.02,
             weight_decay=0.3,
+            precision="bf16",
             log_every=20,
         ),
     }
@@ -529,6 +530,7 @@ MODEL_OPTIONS = {
     "n_heads": int,
     "n_layers": int,
     "dropout": float,
+    "attention_dropout": float,
     "activation": str,
 }
 

@@ -8,6 +8,14 @@ from minigpt.parameters import count_params
 SIZES = ("vocab_size", "context_length", "d_model", "n_heads", "n_layers", "d_ff")
 
 
+def test_attention_dropout_follows_dropout_unless_it_was_set():
+    mini = CONFIGS["mini"]
+    assert mini.but(dropout=0.1).attention_dropout == 0.1
+    assert mini.but(dropout=0.1, attention_dropout=0.0).but(dropout=0.2).attention_dropout == 0.0
+    with pytest.raises(ValueError, match="attention_dropout must be at least 0 and less than 1; got 1.5"):
+        mini.but(attention_dropout=1.5)
+
+
 @pytest.mark.parametrize("field", SIZES)
 @pytest.mark.parametrize(
     "value, error", [(0, ValueError), (-1, ValueError), (1.0, TypeError), ("8", TypeError), (True, TypeError)]
@@ -101,5 +109,5 @@ def test_gpt3_family_is_the_papers_table(name):
 
 def test_every_family_is_complete():
     gpt2 = {"gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"}
-    assert set(CONFIGS) == {"mini", "homework"} | gpt2 | set(TABLE)
+    assert set(CONFIGS) == {"mini", "shakespeare", "homework"} | gpt2 | set(TABLE)
     assert {name: CONFIGS[name].d_head for name in gpt2} == dict.fromkeys(gpt2, 64)

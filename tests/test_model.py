@@ -146,6 +146,8 @@ def test_dropout_reaches_embeddings_and_attention_weights():
     model = GPT(SMALL.but(dropout=0.5)).train()
     assert (model.embed(some_tokens()) == 0).double().mean() == pytest.approx(0.5, abs=0.1)
     assert all(block.attention.dropout == 0.5 for block in model.blocks)
+    other = GPT(SMALL.but(dropout=0.5, attention_dropout=0.25))
+    assert all((block.attention.dropout, block.dropout.p) == (0.25, 0.5) for block in other.blocks)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,160 @@
+"""Tokens a second while training, against nanoGPT and Hugging Face: python benchmarks/training_speed.py
+
+    git clone https://github.com/karpathy/nanoGPT
+    python benchmarks/training_speed.py --nanogpt nanoGPT
+
+The same configuration, the same batches, one process; the contestants take turns, a step each, so that
+whatever else the machine does slows all of them. A step is what each project's own loop does in one: forward,
+backward, clipping, AdamW, gradients cleared; ours is `Trainer.step`, which also measures accuracy. Of nanoGPT
+its model.py is used as it is, once with the optimizer its configure_optimizers gives a CPU, once with the
+fused one that ours has; of Hugging Face GPT2LMHeadModel with scaled_dot_product_attention, and the fused
+AdamW that its Trainer takes by default. Ratios are medians over rounds of the ratio within a round. Writes
+results/training_speed.json.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from torch import nn
+
+from minigpt import GPT, GPTConfig
+from minigpt.data import Batches
+from minigpt.pretrained import to_gpt2_config
+from minigpt.train import TrainConfig, Trainer, adamw
+
+HERE = Path(__file__).parent
+#: Name, configuration, sequences a step, rounds.
+CASES = [
+    ("6 layers of 256", GPTConfig(vocab_size=1_024, context_length=256, d_model=256, n_heads=4, n_layers=6), 8, 40),
+    ("12 layers of 768", GPTConfig(vocab_size=50_257, context_length=256, d_model=768, n_heads=12, n_layers=12), 2, 12),
+]
+WARM_UP = 3
+
+
+def stepper(call, optimizer, parameters, batches):
+    """A training loop's body for a model that `call` turns into a loss."""
+    parameters, step = list(parameters), 0
+
+    def one():
+        nonlocal step
+        inputs, targets = batches(step)
+        loss = call(inputs, targets.contiguous())  # nanoGPT needs them in one piece
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        step += 1
+        return loss.item()
+
+    return one
+
+
+def nanogpt_steppers(folder: Path, config: GPTConfig, batches: Batches, settings: TrainConfig) -> dict:
+    spec = importlib.util.spec_from_file_location("nanogpt_model", folder / "model.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["nanogpt_model"] = module  # its dataclass looks itself up there
+    spec.loader.exec_module(module)
+    sizes = {
+        "block_size": config.context_length,
+        "vocab_size": config.vocab_size,
+        "n_layer": config.n_layers,
+        "n_head": config.n_heads,
+        "n_embd": config.d_model,
+        "dropout": 0.0,
+        "bias": True,
+    }
+    made = {}
+    for name in ("nanoGPT", "nanoGPT, fused AdamW"):
+        model = module.GPT(module.GPTConfig(**sizes))
+        if name == "nanoGPT":
+            betas = (settings.beta1, settings.beta2)
+            optimizer = model.configure_optimizers(settings.weight_decay, settings.learning_rate, betas, "cpu")
+        else:
+            optimizer = adamw(model, settings)
+        made[name] = stepper(lambda x, y, m=model: m(x, y)[1], optimizer, model.parameters(), batches)
+    return made
+
+
+def huggingface_stepper(config: GPTConfig, batches: Batches, settings: TrainConfig):
+    theirs = transformers.GPT2Config(
+        **to_gpt2_config(config), attn_implementation="sdpa", use_cache=False, bos_token_id=None, eos_token_id=None
+    )
+    model = transformers.GPT2LMHeadModel(theirs).train()
+
+    def call(inputs, targets):
+        # labels would be moved by one inside; given targets, the loss is the same for all three.
+        return nn.functional.cross_entropy(model(inputs).logits.flatten(0, 1), targets.flatten())
+
+    return stepper(call, adamw(model, settings), model.parameters(), batches)
+
+
+def measure(config: GPTConfig, batch_size: int, rounds: int, nanogpt: Path | None) -> dict:
+    torch.manual_seed(0)
+    # nanoGPT's GELU is the exact one.
+    config = config.but(activation="gelu")
+    settings = TrainConfig(steps=10**6, batch_size=batch_size)
+    tokens = np.random.default_rng(0).integers(0, config.vocab_size, 200_000).astype(np.uint16)
+    batches = Batches(tokens, config.context_length, batch_size)
+    trainer = Trainer(GPT(config), batches, settings)
+    steps = {"minigpt": lambda: trainer.step().loss.item()}
+    if nanogpt:
+        steps |= nanogpt_steppers(nanogpt, config, batches, settings)
+    steps["Hugging Face"] = huggingface_stepper(config, batches, settings)
+    seconds = {name: [] for name in steps}
+    for turn in range(WARM_UP + rounds):
+        order = list(steps)
+        order = order[turn % len(order) :] + order[: turn % len(order)]
+        for name in order:
+            began = time.perf_counter()
+            steps[name]()
+            if turn >= WARM_UP:
+                seconds[name].append(time.perf_counter() - began)
+    found = {}
+    for name, times in seconds.items():
+        ratios = [theirs / ours for ours, theirs in zip(seconds["minigpt"], times, strict=True)]
+        found[name] = {
+            "tokens_per_second": round(batches.tokens_a_step / statistics.median(times)),
+            "minigpt_is_faster_by": round(statistics.median(ratios), 3),
+        }
+        print(f"  {name}: {found[name]}", flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nanogpt", type=Path, help="a clone of nanoGPT; without one it is left out")
+    nanogpt = parser.parse_args().nanogpt
+    results = []
+    for name, config, batch_size, rounds in CASES:
+        print(f"{name}, {batch_size} x {config.context_length} tokens, {rounds} rounds", flush=True)
+        found = measure(config, batch_size, rounds, nanogpt)
+        tokens = batch_size * config.context_length
+        results.append(
+            {"case": name, "vocab_size": config.vocab_size, "tokens_a_step": tokens, "rounds": rounds} | found
+        )
+    where = {
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "nanogpt": "its model.py" if nanogpt else "not measured: no clone given",
+    }
+    target = HERE / "results" / "training_speed.json"
+    partial = target.with_suffix(".partial")
+    partial.write_text(json.dumps({"measured_on": where, "results": results}, indent=1) + "\n", encoding="utf-8")
+    partial.replace(target)
+
+
+if __name__ == "__main__":
+    main()

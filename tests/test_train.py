@@ -1,0 +1,548 @@
+"""Training on a slice of a real play: the loop, the schedule, runs that are killed, runs of two processes."""
+
+import csv
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, fields, replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from minigpt import CONFIGS, GPT, GPTConfig, pretrained
+from minigpt.checkpoint import checksum, read_checkpoint, write_checkpoint
+from minigpt.data import Batches, plays, prepare
+from minigpt.evaluation import evaluate
+from minigpt.metrics import COLUMNS, MetricsFile, read_metrics
+from minigpt.parallel import Processes
+from minigpt.tokenizer import token_bytes
+from minigpt.train import RECIPES, TrainConfig, Trainer, adamw, learning_rate, main, train
+
+TINY = GPTConfig(vocab_size=300, context_length=16, d_model=32, n_heads=2, n_layers=2)
+QUICK = TrainConfig(
+    steps=12, batch_size=8, warmup_steps=3, log_every=1, evaluate_every=6, checkpoint_every=4, evaluate_tokens=200
+)
+LOSSES = [name for name in COLUMNS if name != "tokens_per_second"]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """The first 40,000 characters of a play."""
+    path = tmp_path_factory.mktemp("source") / "play.txt"
+    path.write_text(plays()[0].text[:40_000], encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(source, tmp_path_factory):
+    return prepare(source, tmp_path_factory.mktemp("data") / "data", 300)
+
+
+def trainer_of(data, config=TINY, settings=QUICK, **changes):
+    torch.manual_seed(0)
+    settings = replace(settings, **changes)
+    return Trainer(GPT(config), Batches(data.train, config.context_length, settings.batch_size), settings)
+
+
+def losses(rows):
+    """What must be the same to the bit: everything but the speed."""
+    return [[row[name] for name in LOSSES] for row in rows]
+
+
+# the loop
+
+
+def test_a_step_is_what_the_equations_say(data):
+    """One step, by hand: AdamW's equations (Loshchilov and Hutter 2019, algorithm 2) on clipped gradients."""
+    trainer = trainer_of(data, clip_norm=0.5, weight_decay=0.2)
+    before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+    inputs, targets = trainer.batches(0)
+    _, loss = trainer.model(inputs, targets)
+    gradients = dict(zip(before, torch.autograd.grad(loss, list(trainer.model.parameters())), strict=True))
+    norm = math.sqrt(sum(g.double().square().sum() for g in gradients.values()))
+    assert norm > 0.5
+
+    step = trainer.step()
+    assert step.loss.item() == pytest.approx(loss.item(), abs=1e-6)
+    assert step.gradient_norm.item() == pytest.approx(norm, rel=1e-5)
+    rate = QUICK.learning_rate / 3
+    assert step.learning_rate == pytest.approx(rate)
+    for name, p in trainer.model.named_parameters():
+        g = gradients[name] * 0.5 / norm
+        decay = 0.2 if p.dim() > 1 else 0.0
+        expected = before[name] * (1 - rate * decay) - rate * g / (g.abs() + 1e-8)  # m̂ = g, v̂ = g² at first
+        assert torch.allclose(p, expected, rtol=0, atol=2e-6), name
+
+
+def test_accuracy_is_the_share_of_likeliest_tokens_that_came(data):
+    trainer = trainer_of(data)
+    inputs, targets = trainer.batches(0)
+    expected = (trainer.model(inputs).argmax(-1) == targets).float().mean()
+    assert trainer.step().accuracy.item() == pytest.approx(expected.item())
+
+
+def test_the_loss_begins_at_ln_v_and_falls(data):
+    trained = train(TINY, data, replace(QUICK, steps=60, learning_rate=5e-3))
+    first, last = trained.history[0], trained.history[-1]
+    assert first["held_out_loss"] == pytest.approx(math.log(300), abs=0.1)
+    assert last["held_out_loss"] < first["held_out_loss"] - 1
+    assert last["held_out_accuracy"] > first["held_out_accuracy"] + 0.05
+
+
+def test_one_batch_can_be_learned_by_heart(data):
+    trainer = trainer_of(data, steps=200, learning_rate=1e-2, weight_decay=0.0)
+    only = trainer.batches(0)
+    trainer.batches = lambda *_: only
+    for _ in range(150):
+        step = trainer.step()
+    assert step.accuracy > 0.95 and step.loss < 0.3
+
+
+def test_parts_of_a_batch_add_up_to_it(data):
+    whole, parts = trainer_of(data), trainer_of(data, accumulate=4)
+    for _ in range(3):
+        one, other = whole.step(), parts.step()
+        assert one.loss.item() == pytest.approx(other.loss.item(), abs=1e-6)
+        assert one.accuracy.item() == pytest.approx(other.accuracy.item())
+        assert one.gradient_norm.item() == pytest.approx(other.gradient_norm.item(), rel=1e-5)
+
+
+def test_only_matrices_decay():
+    groups = adamw(GPT(TINY), replace(QUICK, weight_decay=0.3)).param_groups
+    assert [group["weight_decay"] for group in groups] == [0.3, 0.0]
+    assert {p.dim() for p in groups[0]["params"]} == {2} and {p.dim() for p in groups[1]["params"]} == {1}
+    assert sum(len(group["params"]) for group in groups) == len(list(GPT(TINY).parameters()))
+
+
+def test_the_rate_rises_to_its_peak_and_falls_to_its_share():
+    settings = TrainConfig(steps=50, warmup_steps=10, learning_rate=2.0, final_share=0.1)
+    rates = [learning_rate(step, settings) for step in range(50)]
+    assert rates[:10] == pytest.approx([0.2 * n for n in range(1, 11)])
+    assert max(rates) == rates[9] == 2.0 and rates[-1] == pytest.approx(0.2)
+    assert rates[9:] == sorted(rates[9:], reverse=True)
+    middle = learning_rate(29, settings)  # 20 of the 40 steps after the warm-up
+    assert middle == pytest.approx((2.0 + 0.2) / 2)
+    assert learning_rate(0, replace(settings, warmup_steps=0)) < 2.0
+
+
+def test_the_same_seed_gives_the_same_run_and_another_another(data):
+    config = TINY.but(dropout=0.2)
+    first, second = train(config, data, QUICK), train(config, data, QUICK)
+    assert losses(first.history) == losses(second.history)
+    assert losses(train(config, data, replace(QUICK, seed=1)).history) != losses(first.history)
+
+
+def test_dropout_differs_from_step_to_step(data):
+    trainer = trainer_of(data, TINY.but(dropout=0.5))
+    trainer.settings = replace(QUICK, learning_rate=1e-30, clip_norm=1e-30)
+    trainer.batches = lambda *_: Batches(data.train, 16, 8)(0)
+    assert trainer.step().loss != trainer.step().loss
+
+
+def test_bfloat16_learns_nearly_the_same(data):
+    exact, half = (train(TINY, data, replace(QUICK, precision=p)).history[-1] for p in ("fp32", "bf16"))
+    assert half["loss"] == pytest.approx(exact["loss"], abs=0.05) and half["loss"] != exact["loss"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "error", "message"),
+    [
+        ("steps", 0, ValueError, "steps must be at least 1; got 0"),
+        ("batch_size", 2.0, TypeError, "batch_size must be an int"),
+        ("seed", -1, ValueError, "seed must be at least 0; got -1"),
+        ("warmup_steps", True, TypeError, "warmup_steps must be an int"),
+        ("learning_rate", 0, ValueError, "learning_rate must be more than 0; got 0"),
+        ("learning_rate", "fast", TypeError, "learning_rate must be a number; got 'fast'"),
+        ("learning_rate", math.nan, ValueError, "learning_rate must be more than 0; got nan"),
+        ("beta2", 1.0, ValueError, "beta2 must be at least 0 and less than 1; got 1.0"),
+        ("final_share", 1.5, ValueError, "final_share must be at least 0 and at most 1; got 1.5"),
+        ("precision", "int4", ValueError, "precision must be one of fp32, bf16, fp16; got 'int4'"),
+        ("accumulate", 3, ValueError, "accumulate must divide batch_size=32; got 3"),
+    ],
+)
+def test_impossible_settings_are_named(field, value, error, message):
+    with pytest.raises(error, match=message):
+        TrainConfig(**{field: value})
+
+
+def test_what_does_not_fit_together_is_named(data, tmp_path):
+    with pytest.raises(ValueError, match="vocab_size must be the data's, 300; got 1024"):
+        train("mini", data, QUICK, tmp_path / "run")
+    with pytest.raises(ValueError, match="config must be a GPTConfig or one of mini"):
+        train("maxi", data)
+    with pytest.raises(ValueError, match="tokens must be more than context_length=50000"):
+        train(TINY.but(context_length=50_000), data, QUICK)
+    with pytest.raises(ValueError, match="trackers must have a folder"):
+        train(TINY, data, QUICK, trackers=["wandb"])
+    with pytest.raises(ValueError, match="precision must be bf16 or fp32 on a CPU"):
+        train(TINY, data, replace(QUICK, precision="fp16"), processes=Processes(device="cpu"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_recipes_are_for_configurations_that_there_are():
+    assert set(RECIPES) <= set(CONFIGS)
+
+
+# evaluation
+
+
+def test_every_token_but_the_first_is_predicted_once_from_half_a_context(data):
+    torch.manual_seed(1)
+    model, tokens = GPT(TINY).eval(), data.held_out[:75]
+    nats = right = 0
+    ids = torch.tensor(tokens.astype("int64"))
+    for first in range(0, 74, 8):  # each by itself, from all that its window shows
+        for i in range(first, min(first + 8, 74)):
+            seen = ids[max(0, first - 8) : i + 1]
+            logits = model(seen[None])[0, -1]
+            nats += F.cross_entropy(logits, ids[i + 1]).item()
+            right += (logits.argmax() == ids[i + 1]).item()
+    found = evaluate(model, tokens, token_bytes(data.tokenizer), batch_size=3)
+    n_bytes = len(data.tokenizer.decode(tokens[1:].tolist()).encode())
+    assert (found.tokens, found.bytes) == (74, n_bytes)
+    assert found.loss == pytest.approx(nats / 74, rel=1e-5) and found.accuracy == pytest.approx(right / 74)
+    assert found.bits_a_byte == pytest.approx(nats / math.log(2) / n_bytes, rel=1e-5)
+    assert found.perplexity == pytest.approx(math.exp(nats / 74), rel=1e-5)
+
+
+def test_evaluation_leaves_the_model_as_it_was(data):
+    model = GPT(TINY.but(dropout=0.5)).train()
+    lengths = token_bytes(data.tokenizer)
+    first, second = (evaluate(model, data.held_out, lengths, max_tokens=50) for _ in range(2))
+    assert first == second and first.tokens == 50 and model.training
+    with pytest.raises(ValueError, match="tokens must be at least 2"):
+        evaluate(model, data.held_out[:1], lengths)
+
+
+def test_an_untrained_model_needs_log2_v_bits_a_token(data):
+    found = evaluate(GPT(TINY), data.held_out, token_bytes(data.tokenizer))
+    assert found.bits_a_byte == pytest.approx(math.log2(300) * found.tokens / found.bytes, rel=0.02)
+
+
+# a run on disk
+
+
+def test_a_run_leaves_a_model_that_loads_and_says_how_it_came(data, tmp_path):
+    trained = train(TINY, data, QUICK, tmp_path)
+    model = pretrained.load(tmp_path)
+    tokens = torch.randint(300, (2, 9))
+    assert torch.equal(model(tokens), trained.model(tokens)) and not trained.model.training
+    assert pretrained.load_tokenizer(tmp_path).to_str() == data.tokenizer.to_str()
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["held_out"] == asdict(trained.held_out) | {"perplexity": trained.held_out.perplexity}
+    assert results["settings"] == asdict(QUICK) and results["tokens_read"] == 12 * 8 * 16
+    rows = read_metrics(tmp_path / "metrics.csv")
+    assert rows == trained.history and [row["step"] for row in rows] == list(range(13))
+    assert [row["step"] for row in rows if row["held_out_loss"] is not None] == [0, 6, 12]
+    with (tmp_path / "metrics.csv").open() as file:
+        assert tuple(next(csv.reader(file))) == COLUMNS
+
+
+@pytest.mark.parametrize("stop", [1, 4, 7, 12])
+def test_a_run_that_was_stopped_goes_on_to_the_same_losses(stop, data, tmp_path, monkeypatch):
+    config = TINY.but(dropout=0.2)
+    straight = train(config, data, QUICK, tmp_path / "straight")
+
+    class Stopped(Exception):
+        pass
+
+    real, done = Trainer.step, []
+
+    def step(self):
+        if len(done) == stop:
+            raise Stopped
+        done.append(1)
+        return real(self)
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(Trainer, "step", step)
+        train(config, data, replace(QUICK, steps=12), tmp_path / "stopped")
+        raise Stopped  # it had come to its end
+    resumed = train(config, data, QUICK, tmp_path / "stopped")
+    assert losses(resumed.history) == losses(straight.history)
+    for name, weight in straight.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[name], weight), name
+
+
+def command(source, out, *more, config="mini"):
+    return [
+        *("-m", "minigpt.train", "--config", config, "--data", str(source), "--out", str(out), "--quiet"),
+        *("--vocab-size", "300", "--context-length", "16", "--d-model", "32", "--n-heads", "2", "--n-layers", "2"),
+        *("--batch-size", "8", "--warmup-steps", "3", "--log-every", "1", "--evaluate-every", "50"),
+        *("--checkpoint-every", "5", "--evaluate-tokens", "200", "--dropout", "0.1", "--device", "cpu", *more),
+    ]
+
+
+def in_process(arguments, **environment):
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finished(process, expected=0):
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == expected, output[-3000:]
+    return output
+
+
+def test_a_run_killed_again_and_again_has_the_losses_of_one_that_was_not(source, tmp_path):
+    finished(in_process(command(source, tmp_path / "straight", "--steps", "300")))
+    arguments, kills = command(source, tmp_path / "killed", "--steps", "300"), 0
+    table = tmp_path / "killed" / "metrics.csv"
+    for rows in (1, 60, 61, 140, 220):
+        process = in_process(arguments)
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            if table.is_file() and table.read_text().count("\n") > rows:
+                os.killpg(process.pid, signal.SIGKILL)
+                break
+            time.sleep(0.002)
+        kills += process.wait() == -signal.SIGKILL
+        process.stdout.close()
+    assert kills >= 3
+    finished(in_process(arguments))
+    straight, killed = (read_metrics(tmp_path / name / "metrics.csv") for name in ("straight", "killed"))
+    assert losses(killed) == losses(straight) and len(straight) == 301
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("straight", "killed")]
+    assert weights[0] == weights[1]
+
+
+def test_another_configuration_or_text_is_refused_and_nothing_changed(source, data, tmp_path):
+    train(TINY, data, QUICK, tmp_path / "run")
+    before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    with pytest.raises(ValueError, match=r"is of a run with n_layers=2, not 3. It was left as it is"):
+        train(TINY.but(n_layers=3), data, QUICK, tmp_path / "run")
+    with pytest.raises(ValueError, match="learning_rate=0.001, not 0.002; other data"):
+        other = tmp_path / "other.txt"
+        other.write_text(source.read_text(encoding="utf-8")[::-1], encoding="utf-8")
+        train(TINY, prepare(other, tmp_path / "data", 300), replace(QUICK, learning_rate=2e-3), tmp_path / "run")
+    assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+def test_what_is_said_of_a_run_may_change_when_it_goes_on(data, tmp_path):
+    train(TINY, data, QUICK, tmp_path)
+    again = train(TINY, data, replace(QUICK, log_every=5, checkpoint_every=3, evaluate_tokens=100), tmp_path)
+    assert again.history == read_metrics(tmp_path / "metrics.csv") and len(again.history) == 13
+
+
+# checkpoints
+
+
+@pytest.fixture
+def checkpoint(data, tmp_path):
+    trainer = trainer_of(data)
+    trainer.step()
+    trainer.save(tmp_path / "checkpoint.safetensors", {"seconds": 1.5})
+    return tmp_path / "checkpoint.safetensors"
+
+
+def test_a_checkpoint_holds_parameters_and_both_averages(checkpoint, data):
+    tensors, facts = read_checkpoint(checkpoint)
+    assert facts["step"] == 1 and facts["seconds"] == 1.5
+    n = len(list(GPT(TINY).parameters()))
+    assert len([name for name in tensors if name.startswith("model/")]) == n
+    assert len([name for name in tensors if name.endswith(("/exp_avg", "/exp_avg_sq"))]) == 2 * n
+
+
+def test_a_flipped_bit_is_seen(checkpoint):
+    raw = bytearray(checkpoint.read_bytes())
+    raw[-1000] ^= 1
+    checkpoint.write_bytes(raw)
+    with pytest.raises(ValueError, match="is damaged: its content doesn't fit its checksum. It was left as it is"):
+        read_checkpoint(checkpoint)
+    assert checkpoint.read_bytes() == raw
+
+
+@pytest.mark.parametrize("length", [0, 5, 300, -1])
+def test_a_cut_off_checkpoint_is_seen(checkpoint, length):
+    checkpoint.write_bytes(checkpoint.read_bytes()[:length])
+    with pytest.raises(ValueError, match="it is damaged"):
+        read_checkpoint(checkpoint)
+
+
+def test_other_files_are_no_checkpoints(tmp_path):
+    pretrained.save(GPT(TINY), tmp_path)
+    with pytest.raises(ValueError, match="holds tensors and nothing about a run"):
+        read_checkpoint(tmp_path / "model.safetensors")
+    with pytest.raises(FileNotFoundError, match="there is no such file"):
+        read_checkpoint(tmp_path / "none.safetensors")
+
+
+def test_a_pickle_is_never_loaded(tmp_path):
+    """torch.save's files, which could run any program, are refused unread."""
+    torch.save({"model/head.weight": torch.ones(3)}, tmp_path / "evil.safetensors")
+    with pytest.raises(ValueError, match="it is damaged"):
+        read_checkpoint(tmp_path / "evil.safetensors")
+
+
+def test_another_models_tensors_are_named(checkpoint, data):
+    tensors, facts = read_checkpoint(checkpoint)
+    trainer = trainer_of(data, TINY.but(d_ff=100))
+    before = [p.clone() for p in trainer.model.parameters()]
+    with pytest.raises(ValueError, match=r"tensors must be the model's; blocks.0.* must be \(32, 100\), got \(32, 128"):
+        trainer.go_on(tensors, facts)
+    assert all(torch.equal(p, q) for p, q in zip(before, trainer.model.parameters(), strict=True))
+
+
+def test_the_checksum_depends_on_names_and_numbers():
+    base = {"a": torch.arange(3.0), "b": torch.tensor(1)}
+    assert checksum(base) == checksum(dict(reversed(base.items())))
+    assert checksum(base) != checksum({"a": base["a"], "c": base["b"]})
+    assert checksum(base) != checksum({"a": base["a"] + 1, "b": base["b"]})
+
+
+FULL_DISK = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+from minigpt.train import main
+main(sys.argv[1:])
+"""
+
+
+def test_on_a_full_disk_the_last_checkpoint_is_kept(source, tmp_path):
+    """A limit on the size of a file stands for the full disk: the system refuses to write, really."""
+    arguments = command(source, tmp_path / "run", "--steps", "20")
+    finished(in_process(arguments))
+    tensors, facts = read_checkpoint(tmp_path / "run" / "checkpoint.safetensors")
+    facts["step"] = 15
+    write_checkpoint(tmp_path / "run" / "checkpoint.safetensors", tensors, facts)
+    before = (tmp_path / "run" / "checkpoint.safetensors").read_bytes()
+    assert len(before) > 100_000
+    output = finished(in_process(["-c", FULL_DISK, *arguments[2:]]), expected=1)
+    assert "checkpoint.safetensors could not be written" in output and "what was there before is untouched" in output
+    assert "Traceback" not in output
+    assert (tmp_path / "run" / "checkpoint.safetensors").read_bytes() == before
+    assert not list((tmp_path / "run").glob("*.partial"))
+
+
+# metrics
+
+
+def test_numbers_are_read_back_to_the_bit_and_a_half_written_line_is_dropped(tmp_path):
+    file = MetricsFile(tmp_path / "metrics.csv")
+    rows = [dict.fromkeys(COLUMNS) | {"step": n, "loss": math.pi / (n + 1), "accuracy": 1e-20} for n in range(3)]
+    for row in rows:
+        file.write(row)
+    assert read_metrics(tmp_path / "metrics.csv") == rows
+    with (tmp_path / "metrics.csv").open("a") as raw:
+        raw.write("3,128,0.0")
+    assert read_metrics(tmp_path / "metrics.csv") == rows
+    MetricsFile(tmp_path / "metrics.csv", step=1)
+    assert read_metrics(tmp_path / "metrics.csv") == rows[:2]
+    MetricsFile(tmp_path / "metrics.csv")
+    assert read_metrics(tmp_path / "metrics.csv") == []
+
+
+def test_tensorboard_gets_the_rows(data, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    trained = train(TINY, data, QUICK, tmp_path, trackers=["tensorboard"])
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    found = {event.step: event.value for event in events.Scalars("loss")}
+    expected = {row["step"]: row["loss"] for row in trained.history if row["loss"] is not None}
+    assert found == pytest.approx(expected, rel=1e-6)
+    assert len(events.Scalars("held_out_bits_a_byte")) == 3
+
+
+def test_weights_and_biases_gets_the_rows_offline(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    train(TINY, data, replace(QUICK, steps=3), tmp_path, trackers=["wandb"])
+    (record,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
+    deadline = time.monotonic() + 60
+    while b"held_out_bits_a_byte" not in record.read_bytes() and time.monotonic() < deadline:
+        time.sleep(0.1)  # a process of wandb's own writes the file, at its leisure
+    assert b"held_out_bits_a_byte" in record.read_bytes() and b"batch_size" in record.read_bytes()
+
+
+def test_an_unknown_tracker_is_named(data, tmp_path):
+    with pytest.raises(ValueError, match="trackers must be among tensorboard, wandb; got 'paper'"):
+        train(TINY, data, QUICK, tmp_path, trackers=["paper"])
+
+
+# the command line
+
+
+def test_the_command_line_says_what_is_wrong_without_a_traceback(tmp_path):
+    for arguments, message in [
+        (["--config", "maxi"], "error: --config must be one of mini"),
+        (["--config", "mini", "--data", "nowhere.txt"], 'error: source must be "shakespeare", a file'),
+        (["--config", "mini", "--steps", "0"], "error: steps must be at least 1; got 0"),
+        (["--config", "mini", "--parallel", "ddp"], "error: parallel='ddp' must be started by torchrun"),
+        (["--config", "mini", "--n-heads", "5"], "error: n_heads must divide d_model"),
+    ]:
+        with pytest.raises(SystemExit) as caught:
+            main([*arguments, "--out", str(tmp_path / "out")])
+        assert str(caught.value).startswith(message)
+
+
+def test_every_setting_has_an_option(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    assert all(f"--{field.name.replace('_', '-')}" in shown for field in fields(TrainConfig))
+
+
+# many processes
+
+
+def torchrun(arguments, n=2):
+    return ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(n), *arguments]
+
+
+@pytest.fixture(scope="module")
+def alone(source, tmp_path_factory):
+    """One process's run, without dropout: processes draw it each for themselves."""
+    out = tmp_path_factory.mktemp("alone")
+    finished(in_process(command(source, out, "--steps", "12", "--dropout", "0")))
+    return out
+
+
+@pytest.mark.parametrize("accumulate", ["1", "2"])
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_two_processes_have_the_losses_of_one(parallel, accumulate, alone, source, tmp_path):
+    more = ("--steps", "12", "--dropout", "0", "--parallel", parallel, "--accumulate", accumulate)
+    finished(in_process(torchrun(command(source, tmp_path, *more))))
+    ours, theirs = (read_metrics(out / "metrics.csv") for out in (tmp_path, alone))
+    assert len(ours) == len(theirs) == 13
+    for name in ("loss", "accuracy", "gradient_norm", "held_out_loss", "held_out_bits_a_byte"):
+        for one, other in zip(ours, theirs, strict=True):
+            if other[name] is None:
+                assert one[name] is None
+                continue
+            assert one[name] == pytest.approx(other[name], rel=1e-6, abs=1e-6), name
+    one, other = pretrained.load(tmp_path).state_dict(), pretrained.load(alone).state_dict()
+    assert max((one[name] - other[name]).abs().max() for name in one) < 1e-5
+
+
+STOP = """
+import sys
+from minigpt import train
+
+last, step = int(sys.argv[1]), train.Trainer.step
+train.Trainer.step = lambda self: sys.exit("stopped") if self.done == last else step(self)
+train.main(sys.argv[2:])
+"""
+
+
+def test_a_sharded_run_goes_on_in_one_process_and_the_other_way_round(alone, source, tmp_path):
+    (tmp_path / "stop.py").write_text(STOP)
+    arguments = command(source, tmp_path / "run", "--steps", "12", "--dropout", "0", "--checkpoint-every", "2")[2:]
+    stopping = lambda n: [str(tmp_path / "stop.py"), str(n), *arguments]  # noqa: E731
+    finished(in_process(torchrun([*stopping(4), "--parallel", "fsdp"])), expected=1)
+    finished(in_process(stopping(8)), expected=1)
+    finished(in_process(torchrun([*stopping(99), "--parallel", "fsdp"])))
+    ours, theirs = (read_metrics(out / "metrics.csv") for out in (tmp_path / "run", alone))
+    assert [row["step"] for row in ours] == list(range(13))
+    assert [row["loss"] for row in ours[1:]] == pytest.approx([row["loss"] for row in theirs[1:]], abs=1e-6)
