@@ -340,7 +340,7 @@ class Batches:
         B = self.batch_size // parts
         first = step * self.batch_size + part * B
         rows = np.stack([self.window(first + i) for i in range(B)])
-        both = torch.from_numpy(rows)  # (B, T + 1)
+        both = torch.from_numpy(rows)
         return both[:, :-1], both[:, 1:]
 
     def window(self, number: int) -> np.ndarray:

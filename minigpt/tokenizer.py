@@ -79,4 +79,4 @@ def token_bytes(tokenizer: Tokenizer) -> torch.Tensor:
     V = tokenizer.get_vocab_size()
     lengths = [len(tokenizer.id_to_token(i)) for i in range(V)]
     lengths[end_of_text_id(tokenizer)] = 0
-    return torch.tensor(lengths)  # (V,)
+    return torch.tensor(lengths)

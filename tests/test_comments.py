@@ -11,18 +11,19 @@ import pytest
 import torch
 
 import minigpt
-from minigpt import GPTConfig, MultiHeadAttention, attention, model, sampling, shapes
+from minigpt import GPTConfig, MultiHeadAttention, attention, evaluation, model, sampling, shapes, train
 from minigpt.annotate import annotate
+from minigpt.data import Batches
 
 # Every letter has a size of its own, so that no two can be taken for each other.
 CONFIG = GPTConfig(vocab_size=31, context_length=17, d_model=6, n_heads=3, n_layers=1, d_ff=13)
 LETTERS = {"B": 5, "C": 6, "H": 3, "D": 2, "F": 13, "V": 31, "T_max": 17}
 T, PAST, N = 4, 7, 9
-MODULES = (attention, model, sampling)
+MODULES = (attention, model, sampling, evaluation, train)
 
 
-def calls(attention, model, sampling):
-    """Calls that run every commented line of the three modules, each with its T and S."""
+def calls(attention, model, sampling, evaluation, train):
+    """Calls that run every commented line of these modules, each with its T and S."""
     tokens = torch.randint(CONFIG.vocab_size, (LETTERS["B"], T))
     earlier = torch.randint(CONFIG.vocab_size, (LETTERS["B"], PAST))
     x = torch.randn(LETTERS["B"], T, CONFIG.d_model)
@@ -53,6 +54,12 @@ def calls(attention, model, sampling):
     yield cached_gpt(), T, PAST + T
     prompts = torch.randint(CONFIG.vocab_size, (LETTERS["B"], N))
     yield lambda: list(sampling.generate(gpt, prompts, 1, use_cache=False)), N, N
+    text = torch.arange(100).remainder(CONFIG.vocab_size).numpy()
+    batches, settings = Batches(text, T, LETTERS["B"]), train.TrainConfig(batch_size=LETTERS["B"])
+    trainer = train.Trainer(model.GPT(CONFIG), batches, settings)
+    yield trainer.step, T, T
+    lengths, context = torch.ones(CONFIG.vocab_size, dtype=torch.int64), CONFIG.context_length
+    yield lambda: evaluation.evaluate(gpt, text, lengths, batch_size=LETTERS["B"]), context, context
 
 
 def watch_all(*modules):
@@ -108,7 +115,9 @@ def mutants():
         for comment in shapes.read(module):
             if comment.shapes[0]:
                 shape = comment.shapes[0]
-                wrong = "S" if shape[-1] == "T" else "T" if shape[-1] == "S" else "H"
+                # T and S are the likeliest to be taken for each other; S is the attention's alone.
+                near = {"T": "S", "S": "T"} if module in (attention, model) else {}
+                wrong = near.get(shape[-1], "H")
                 old, new = shapes.spelled(shape), shapes.spelled([*shape[:-1], wrong])
                 yield pytest.param(module, comment.line, old, new, id=f"{Path(module.__file__).stem}:{comment.line}")
 
