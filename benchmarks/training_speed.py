@@ -5,10 +5,11 @@
 
 The same configuration, the same batches, one process; the contestants take turns, a step each, so that
 whatever else the machine does slows all of them. A step is what each project's own loop does in one: forward,
-backward, clipping, AdamW, gradients cleared; ours is `Trainer.step`, which also measures accuracy. Of nanoGPT
-its model.py is used as it is, once with the optimizer its configure_optimizers gives a CPU, once with the
-fused one that ours has; of Hugging Face GPT2LMHeadModel with scaled_dot_product_attention, and the fused
-AdamW that its Trainer takes by default. Ratios are medians over rounds of the ratio within a round. Writes
+backward, clipping, AdamW, gradients cleared; ours is `Trainer.step`. Of nanoGPT its model.py is used as it is, once
+with the optimizer that its configure_optimizers gives a CPU; of Hugging Face GPT2LMHeadModel with
+scaled_dot_product_attention, once with its own loss from labels and plain torch.optim.AdamW, as its example
+run_clm_no_trainer.py has it. Both once more with the fused AdamW that ours has. Each case runs in float32
+and, in bfloat16, under autocast. Ratios are medians over rounds of the ratio within a round. Writes
 results/training_speed.json.
 """
 
@@ -20,6 +21,7 @@ import platform
 import statistics
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -30,25 +32,27 @@ from torch import nn
 from minigpt import GPT, GPTConfig
 from minigpt.data import Batches
 from minigpt.pretrained import to_gpt2_config
-from minigpt.train import TrainConfig, Trainer, adamw
+from minigpt.train import PRECISIONS, TrainConfig, Trainer, adamw
 
 HERE = Path(__file__).parent
 #: Name, configuration, sequences a step, rounds.
 CASES = [
-    ("6 layers of 256", GPTConfig(vocab_size=1_024, context_length=256, d_model=256, n_heads=4, n_layers=6), 8, 40),
-    ("12 layers of 768", GPTConfig(vocab_size=50_257, context_length=256, d_model=768, n_heads=12, n_layers=12), 2, 12),
+    ("6 layers of 256", GPTConfig(vocab_size=1_024, context_length=256, d_model=256, n_heads=4, n_layers=6), 8, 30),
+    ("12 layers of 768", GPTConfig(vocab_size=50_257, context_length=256, d_model=768, n_heads=12, n_layers=12), 2, 9),
 ]
 WARM_UP = 3
 
 
-def stepper(call, optimizer, parameters, batches):
+def stepper(call, optimizer, parameters, batches, settings):
     """A training loop's body for a model that `call` turns into a loss."""
+    dtype = PRECISIONS[settings.precision]
     parameters, step = list(parameters), 0
 
     def one():
         nonlocal step
         inputs, targets = batches(step)
-        loss = call(inputs, targets.contiguous())  # nanoGPT needs them in one piece
+        with torch.autocast("cpu", dtype, enabled=dtype is not None):
+            loss = call(inputs, targets.contiguous())  # nanoGPT needs them in one piece
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
@@ -81,35 +85,37 @@ def nanogpt_steppers(folder: Path, config: GPTConfig, batches: Batches, settings
             optimizer = model.configure_optimizers(settings.weight_decay, settings.learning_rate, betas, "cpu")
         else:
             optimizer = adamw(model, settings)
-        made[name] = stepper(lambda x, y, m=model: m(x, y)[1], optimizer, model.parameters(), batches)
+        made[name] = stepper(lambda x, y, m=model: m(x, y)[1], optimizer, model.parameters(), batches, settings)
     return made
 
 
-def huggingface_stepper(config: GPTConfig, batches: Batches, settings: TrainConfig):
-    theirs = transformers.GPT2Config(
-        **to_gpt2_config(config), attn_implementation="sdpa", use_cache=False, bos_token_id=None, eos_token_id=None
-    )
-    model = transformers.GPT2LMHeadModel(theirs).train()
+def huggingface_steppers(config: GPTConfig, batches: Batches, settings: TrainConfig) -> dict:
+    special = {"bos_token_id": None, "eos_token_id": None, "use_cache": False}
+    theirs = transformers.GPT2Config(**to_gpt2_config(config), **special, attn_implementation="sdpa")
+    made = {}
+    for name in ("Hugging Face", "Hugging Face, fused AdamW"):
+        model = transformers.GPT2LMHeadModel(theirs).train()
+        fused = adamw(model, settings) if name != "Hugging Face" else None
+        optimizer = fused or torch.optim.AdamW(model.parameters(), settings.learning_rate)
+        # With labels the model itself moves them by one; the last position then has nothing to predict.
+        made[name] = stepper(
+            lambda x, y, m=model: m(x, labels=x).loss, optimizer, model.parameters(), batches, settings
+        )
+    return made
 
-    def call(inputs, targets):
-        # labels would be moved by one inside; given targets, the loss is the same for all three.
-        return nn.functional.cross_entropy(model(inputs).logits.flatten(0, 1), targets.flatten())
 
-    return stepper(call, adamw(model, settings), model.parameters(), batches)
-
-
-def measure(config: GPTConfig, batch_size: int, rounds: int, nanogpt: Path | None) -> dict:
+def measure(config: GPTConfig, batch_size: int, rounds: int, precision: str, nanogpt: Path | None) -> dict:
     torch.manual_seed(0)
     # nanoGPT's GELU is the exact one.
     config = config.but(activation="gelu")
-    settings = TrainConfig(steps=10**6, batch_size=batch_size)
+    settings = TrainConfig(steps=10**6, batch_size=batch_size, precision=precision)
     tokens = np.random.default_rng(0).integers(0, config.vocab_size, 200_000).astype(np.uint16)
     batches = Batches(tokens, config.context_length, batch_size)
     trainer = Trainer(GPT(config), batches, settings)
-    steps = {"minigpt": lambda: trainer.step().loss.item()}
+    steps = {"minigpt": lambda: trainer.step(score=False).loss.item()}
     if nanogpt:
         steps |= nanogpt_steppers(nanogpt, config, batches, settings)
-    steps["Hugging Face"] = huggingface_stepper(config, batches, settings)
+    steps |= huggingface_steppers(config, batches, settings)
     seconds = {name: [] for name in steps}
     for turn in range(WARM_UP + rounds):
         order = list(steps)
@@ -135,13 +141,12 @@ def main() -> None:
     parser.add_argument("--nanogpt", type=Path, help="a clone of nanoGPT; without one it is left out")
     nanogpt = parser.parse_args().nanogpt
     results = []
-    for name, config, batch_size, rounds in CASES:
-        print(f"{name}, {batch_size} x {config.context_length} tokens, {rounds} rounds", flush=True)
-        found = measure(config, batch_size, rounds, nanogpt)
+    for (name, config, batch_size, rounds), precision in product(CASES, ("fp32", "bf16")):
+        print(f"{name}, {precision}, {batch_size} x {config.context_length} tokens, {rounds} rounds", flush=True)
+        found = measure(config, batch_size, rounds, precision, nanogpt)
         tokens = batch_size * config.context_length
-        results.append(
-            {"case": name, "vocab_size": config.vocab_size, "tokens_a_step": tokens, "rounds": rounds} | found
-        )
+        case = {"case": name, "precision": precision, "vocab_size": config.vocab_size}
+        results.append(case | {"tokens_a_step": tokens, "rounds": rounds} | found)
     where = {
         "processor": platform.machine(),
         "cores": os.cpu_count(),

@@ -168,12 +168,12 @@ def adamw(model: nn.Module, settings: TrainConfig) -> torch.optim.AdamW:
 
 @dataclass(frozen=True)
 class Step:
-    """What `Trainer.step` did: all of them scalars of the batch as it was before the step."""
+    """What `Trainer.step` did: scalars, of the batch as it was predicted before the step."""
 
     learning_rate: float
     loss: Tensor
-    accuracy: Tensor
     gradient_norm: Tensor
+    accuracy: Tensor | None
 
 
 class Trainer:
@@ -206,8 +206,12 @@ class Trainer:
         # fp16 can't hold small gradients: they are scaled up before, and down after.
         self.scaler = torch.amp.GradScaler(self.processes.device.type, enabled=settings.precision == "fp16")
 
-    def step(self) -> Step:
-        """Read a batch, and change the parameters so that they would have predicted it better."""
+    def step(self, score: bool = True) -> Step:
+        """Read a batch, and change the parameters so that they would have predicted it better.
+
+        Args:
+            score: whether to count the right predictions, too, which takes a look at all logits.
+        """
         settings, processes = self.settings, self.processes
         self.model.train()
 
@@ -231,7 +235,8 @@ class Trainer:
                     logits, loss = self.called(tokens, targets)  # (B, T, V), ()
                 self.scaler.scale(loss / settings.accumulate).backward()
             losses.append(loss.detach())
-            rights.append((logits.argmax(-1) == targets).float().mean())
+            if score:
+                rights.append((logits.argmax(-1) == targets).float().mean())
 
         # 4. A rare batch has a huge gradient, and one such step could undo a thousand others.
         self.scaler.unscale_(self.optimizer)
@@ -245,8 +250,8 @@ class Trainer:
 
         self.done += 1
         loss = processes.mean(torch.stack(losses).mean())  # ()
-        accuracy = processes.mean(torch.stack(rights).mean())  # ()
-        return Step(rate, loss, accuracy, whole(norm))
+        accuracy = processes.mean(torch.stack(rights).mean()) if score else None
+        return Step(rate, loss, whole(norm), accuracy)
 
     def read(self, part: int) -> tuple[Tensor, Tensor]:
         """The part-th part of this process's share of the next batch: inputs and targets, (B, T) each."""
@@ -363,10 +368,12 @@ def train(
         if trainer.done == 0:
             record.add(None, evaluate=True)
         while trainer.done < settings.steps:
-            step = trainer.step()
+            after = trainer.done + 1
+            due = {n for n in settings.intervals if after % n == 0 or after == settings.steps}
+            in_table = bool(due & {settings.log_every, settings.evaluate_every})
+            step = trainer.step(score=in_table)
             bar.update(batches.tokens_a_step)
-            due = {n for n in settings.intervals if trainer.done % n == 0 or trainer.done == settings.steps}
-            if due & {settings.log_every, settings.evaluate_every}:
+            if in_table:
                 record.add(step, evaluate=settings.evaluate_every in due)
                 bar.set_postfix_str(record.summary())
             if checkpoint and settings.checkpoint_every in due:

@@ -84,6 +84,7 @@ def test_accuracy_is_the_share_of_likeliest_tokens_that_came(data):
     inputs, targets = trainer.batches(0)
     expected = (trainer.model(inputs).argmax(-1) == targets).float().mean()
     assert trainer.step().accuracy.item() == pytest.approx(expected.item())
+    assert trainer.step(score=False).accuracy is None
 
 
 def test_the_loss_begins_at_ln_v_and_falls(data):
@@ -253,11 +254,11 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_losses(stop, data, tmp_path,
 
     real, done = Trainer.step, []
 
-    def step(self):
+    def step(self, **options):
         if len(done) == stop:
             raise Stopped
         done.append(1)
-        return real(self)
+        return real(self, **options)
 
     with monkeypatch.context() as patch, pytest.raises(Stopped):
         patch.setattr(Trainer, "step", step)
@@ -531,7 +532,7 @@ import sys
 from minigpt import train
 
 last, step = int(sys.argv[1]), train.Trainer.step
-train.Trainer.step = lambda self: sys.exit("stopped") if self.done == last else step(self)
+train.Trainer.step = lambda self, **options: sys.exit("stopped") if self.done == last else step(self, **options)
 train.main(sys.argv[2:])
 """
 
