@@ -143,8 +143,8 @@ def learning_rate(step: int, settings: TrainConfig) -> float:
     """The rate of step 0, 1, ...: up in a straight line, then down half a cosine.
 
     >>> settings = TrainConfig(steps=1_000, warmup_steps=100, learning_rate=1e-3, final_share=0.1)
-    >>> [round(learning_rate(step, settings), 6) for step in (0, 49, 99, 550, 999)]
-    [1e-05, 0.0005, 0.001, 0.000549, 0.0001]
+    >>> [round(learning_rate(step, settings), 6) for step in (0, 49, 99, 549, 999)]
+    [1e-05, 0.0005, 0.001, 0.00055, 0.0001]
     """
     if step < settings.warmup_steps:
         return settings.learning_rate * (step + 1) / settings.warmup_steps
