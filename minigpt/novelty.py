@@ -1,0 +1,65 @@
+"""Did a model write it, or remember it? What a text shares, word for word, with the text it learned from.
+
+After McCoy et al. (2023), "How much do language models copy from their training data?"
+"""
+
+import re
+from collections.abc import Iterator
+
+from minigpt.config import check_size
+
+
+def words(text: str) -> list[str]:
+    """Words in lower case, and marks of punctuation as words of their own; layout is left out.
+
+    >>> words("JULIET:\\nGood night, sweet prince's friend!")
+    ['juliet', ':', 'good', 'night', ',', 'sweet', "prince's", 'friend', '!']
+    """
+    return re.findall(r"\w+(?:['’-]\w+)*|[^\w\s]", text.lower())
+
+
+def n_grams(sequence: list[str], n: int) -> Iterator[tuple[str, ...]]:
+    """All runs of n neighbours."""
+    return zip(*(sequence[i:] for i in range(n)), strict=False)
+
+
+def novelty(text: list[str], source: list[str], n: int) -> float:
+    """The share of a text's n-grams, repetitions counted, that the source does not have.
+
+    Args:
+        text, source: see `words`.
+        n: how many words in a row.
+
+    Returns:
+        0 if every one of them stands in the source, 1 if none does.
+
+    Raises:
+        ValueError: the text has fewer than n words.
+
+    >>> novelty(["to", "be", "or", "not"], ["not", "to", "be"], 2)
+    0.6666666666666666
+    """
+    check_size("n", n)
+    if len(text) < n:
+        raise ValueError(f"text must have at least n={n} words; got {len(text)}")
+    wanted = set(n_grams(text, n))
+    found = wanted.intersection(n_grams(source, n))
+    grams = list(n_grams(text, n))
+    return sum(gram not in found for gram in grams) / len(grams)
+
+
+def longest_overlap(text: list[str], source: list[str]) -> list[str]:
+    """The longest run of words of a text that stands in the source, too; the first, if several are.
+
+    If n words in a row are in the source, so are any fewer of them: the length is found by halving.
+    """
+    shared, too_long = 0, len(text) + 1
+    best: list[str] = []
+    while too_long - shared > 1:
+        n = min(2 * shared or 1, (shared + too_long) // 2)
+        found = set(n_grams(text, n)).intersection(n_grams(source, n))
+        if found:
+            shared, best = n, list(next(gram for gram in n_grams(text, n) if gram in found))
+        else:
+            too_long = n
+    return best
