@@ -4,9 +4,12 @@ A checkpoint is one safetensors file: parameters, the optimizer's states, and in
 the run needs. It replaces the one before it in a single step. Nothing is unpickled.
 """
 
+import fcntl
 import json
 import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -31,7 +34,8 @@ def write_checkpoint(path: str | Path, tensors: dict[str, Tensor], facts: dict) 
     """
     path = Path(path)
     partial = path.with_suffix(".partial")
-    header = {"facts": json.dumps(facts), "crc32": str(checksum(tensors))}
+    written = json.dumps(facts)
+    header = {"facts": written, "crc32": str(checksum(tensors, written))}
     try:
         save_file(tensors, partial, header)
         with partial.open("rb+") as file:
@@ -63,32 +67,55 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
         raise ValueError(f"{path} must be a checkpoint; it is damaged: {error}. It was left as it is") from None
     if "crc32" not in header or "facts" not in header:
         raise ValueError(f"{path} must be a checkpoint; it holds tensors and nothing about a run")
-    if int(header["crc32"]) != checksum(tensors):
+    if header["crc32"] != str(checksum(tensors, header["facts"])):
         raise ValueError(f"{path} is damaged: its content doesn't fit its checksum. It was left as it is")
     return tensors, json.loads(header["facts"])
 
 
-def checksum(tensors: dict[str, Tensor]) -> int:
-    """The CRC-32 of all names and numbers, in the order of the names."""
-    crc = 0
+def checksum(tensors: dict[str, Tensor], facts: str) -> int:
+    """The CRC-32 of the facts, then of all names and numbers, in the order of the names."""
+    crc = zlib.crc32(facts.encode())
     for name in sorted(tensors):
         crc = zlib.crc32(name.encode(), crc)
         crc = zlib.crc32(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy(), crc)
     return crc
 
 
-def training_state(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> dict[str, Tensor]:
+def training_state(model: nn.Module, optimizer: torch.optim.Optimizer | None, keep: bool = True) -> dict[str, Tensor]:
     """Parameters and optimizer states, whole and on the CPU, by name: `model/...`, `optimizer/.../exp_avg`.
 
-    Under fsdp all processes have to call it: it puts their shards together.
+    Under fsdp all processes have to call it: it puts their shards together, a tensor at a time.
+    Those that don't keep them get nothing.
     """
     reshard(model)
     tensors = {}
+
+    def take(name: str, shard: Tensor) -> None:
+        full = whole(shard.detach())
+        if keep:
+            tensors[name] = full.cpu().contiguous()
+
     for name, parameter in model.named_parameters():
-        tensors[f"model/{name}"] = whole(parameter.detach())
+        take(f"model/{name}", parameter)
         for field, value in (optimizer.state.get(parameter, {}) if optimizer else {}).items():
-            tensors[f"optimizer/{name}/{field}"] = whole(value)
-    return {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+            take(f"optimizer/{name}/{field}", value)
+    return tensors
+
+
+@contextmanager
+def only_run_in(folder: Path) -> Iterator[None]:
+    """Let no other process train into a folder meanwhile; a killed process lets go of it.
+
+    Raises:
+        RuntimeError: another does already.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError(f"{folder} must be free; another process is training into it") from None
+        yield
 
 
 @torch.no_grad()

@@ -1,14 +1,16 @@
 """Text to batches: where the text comes from, which of it is held out, and who reads what when.
 
-The tokens lie in memory-mapped files, so a text may be larger than memory.
+The tokens lie in memory-mapped files, so there may be more of them than memory holds; a single document
+has to fit.
 """
 
 import hashlib
 import json
+import math
 import re
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, distribution
 from itertools import chain, islice
 from pathlib import Path
@@ -42,7 +44,7 @@ class Document:
     held_out: bool = False
 
 
-def documents(source: str | Path) -> Iterator[Document]:
+def documents(source: str | Path, max_bytes: int | None = None) -> Iterator[Document]:
     """The documents of a source, one after the other.
 
     Args:
@@ -50,6 +52,7 @@ def documents(source: str | Path) -> Iterator[Document]:
             which all .txt and .md files are read; or "hf:NAME", a dataset on Hugging Face's
             hub or a local folder that `datasets.load_dataset` can read, streamed, of which the
             column "text" is read.
+        max_bytes: read only so much text.
 
     Raises:
         FileNotFoundError: there is no such source.
@@ -58,17 +61,17 @@ def documents(source: str | Path) -> Iterator[Document]:
     """
     name = str(source)
     if name == "shakespeare":
-        return iter(plays())
+        return up_to(plays(), max_bytes)
     if name.startswith("hf:"):
-        return split(hugging_face(name.removeprefix("hf:")))
+        return split(up_to(hugging_face(name.removeprefix("hf:")), max_bytes))
     path = Path(source)
     if path.is_file():
-        return split([read_document(path)])
+        return split(up_to([read_document(path)], max_bytes))
     if path.is_dir():
         files = sorted(f for f in path.rglob("*") if f.suffix in (".txt", ".md"))
         if not files:
             raise FileNotFoundError(f"source must hold .txt or .md files; got {name!r}, which holds none")
-        return split(read_document(file) for file in files)
+        return split(up_to((read_document(file) for file in files), max_bytes))
     raise FileNotFoundError(f'source must be "shakespeare", a file, a folder or "hf:NAME"; got {name!r}')
 
 
@@ -132,7 +135,7 @@ def split(documents: Iterable[Document]) -> Iterator[Document]:
     if len(first) < HELD_OUT_EVERY:
         for document in first:
             cut = len(document.text) - len(document.text) // HELD_OUT_EVERY
-            cut = document.text.rfind("\n", 1, cut) + 1 or cut  # at a line's end, if there is one
+            cut = document.text.rfind("\n", cut - cut // 20, cut) + 1 or cut  # at a line's end, if one is near
             yield Document(document.name, document.text[:cut])
             yield Document(document.name, document.text[cut:], held_out=True)
         return
@@ -165,7 +168,7 @@ def prepare(source: str | Path, folder: str | Path, tokenizer: Tokenizer | int, 
             or, if anything goes wrong, none.
         tokenizer: what to encode with, or a vocabulary size V, to learn one from the training
             documents.
-        max_bytes: stop after so many bytes of text.
+        max_bytes: use only so many bytes of the text.
 
     Raises:
         ValueError: the text is unusable, nothing of it is left to train on or to hold out, or
@@ -173,18 +176,24 @@ def prepare(source: str | Path, folder: str | Path, tokenizer: Tokenizer | int, 
         FileNotFoundError, ModuleNotFoundError: see `documents`.
     """
     folder = Path(folder)
-    asked = {"source": str(source), "max_bytes": max_bytes}
-    asked["vocab_size"] = tokenizer if isinstance(tokenizer, int) else tokenizer.get_vocab_size()
+    if max_bytes is not None:
+        check_size("max_bytes", max_bytes)
+    learned = isinstance(tokenizer, int)
+    asked = {
+        "source": str(source),
+        "content": content(source),
+        "max_bytes": max_bytes,
+        "vocab_size": tokenizer if learned else tokenizer.get_vocab_size(),
+        "tokenizer": "learned" if learned else digest(tokenizer.to_str().encode()),
+    }
     if folder.exists():
         data = open_data(folder)
         for field, value in asked.items():
             if data.facts[field] != value:
                 raise ValueError(f"{folder} was made with {field}={data.facts[field]!r}; got {value!r}")
         return data
-    if max_bytes is not None:
-        check_size("max_bytes", max_bytes)
-    if isinstance(tokenizer, int):
-        kept = (d.text for d in up_to(documents(source), max_bytes) if not d.held_out)
+    if learned:
+        kept = (d.text for d in documents(source, max_bytes) if not d.held_out)
         tokenizer = train_tokenizer(sample(kept, TOKENIZER_SAMPLE), tokenizer)
 
     partial = folder.with_name(folder.name + ".partial")
@@ -196,17 +205,14 @@ def prepare(source: str | Path, folder: str | Path, tokenizer: Tokenizer | int, 
             "train": TokenFile(partial / "train.npy", tokenizer),
             "held_out": TokenFile(partial / "held_out.npy", tokenizer),
         }
-        for document in up_to(documents(source), max_bytes):
+        for document in documents(source, max_bytes):
             parts["held_out" if document.held_out else "train"].add(document)
         facts = asked | {name: part.finish() for name, part in parts.items()}
         for name in parts:
             if not facts[name]["tokens"]:
                 raise ValueError(f"source must have documents to train on and to hold out; {name} has none")
-        digest = hashlib.sha256()
-        for name in ("tokenizer.json", "train.npy", "held_out.npy"):
-            with (partial / name).open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        facts["fingerprint"] = digest.hexdigest()[:16]
+        written = ("tokenizer.json", "train.npy", "held_out.npy")
+        facts["fingerprint"] = digest_of_files(partial / name for name in written)
         (partial / "data.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         partial.rename(folder)
     except BaseException:
@@ -229,14 +235,40 @@ def open_data(folder: str | Path) -> Data:
     return Data(tokenizer, *(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("train", "held_out")), facts)
 
 
+def content(source: str | Path) -> str | None:
+    """A digest of local files, so that a text that was changed is not taken for what it was."""
+    path = Path(source)
+    if path.is_file():
+        return digest_of_files([path])
+    if path.is_dir():
+        return digest_of_files(sorted(f for f in path.rglob("*") if f.suffix in (".txt", ".md")))
+    return None
+
+
+def digest_of_files(paths: Iterable[Path]) -> str:
+    """16 hexadecimal digits that differ if one of the files does."""
+    together = b""
+    for path in paths:
+        with path.open("rb") as file:
+            together += hashlib.file_digest(file, "sha256").digest()
+    return digest(together)
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
 def up_to(documents: Iterable[Document], max_bytes: int | None) -> Iterator[Document]:
-    """Documents until they have max_bytes bytes; the one that crosses the line is the last."""
-    total = 0
+    """Documents until they have max_bytes bytes; the last is cut off there."""
+    left = math.inf if max_bytes is None else max_bytes
     for document in documents:
-        if max_bytes is not None and total >= max_bytes:
-            return
+        raw = document.text.encode()
+        if len(raw) > left:
+            document = replace(document, text=raw[:left].decode(errors="ignore"))
         yield document
-        total += len(document.text.encode())
+        left -= len(raw)
+        if left <= 0:
+            return
 
 
 def sample(texts: Iterable[str], characters: int) -> Iterator[str]:
@@ -303,8 +335,9 @@ class Batches:
     """Which tokens are read in which step: each once an epoch, in an order drawn anew for each.
 
     An epoch cuts the text into windows of T tokens, beginning somewhere in the first T, and
-    shuffles them. What a step reads follows from the seed and the step's number alone, so that
-    there is no position to be stored: a run that goes on at step n reads what it would have read.
+    shuffles them. (What is left over at both ends, less than 2T tokens, other epochs read.) What a
+    step reads follows from the seed and the step's number alone, so that there is no position to be
+    stored: a run that goes on at step n reads what it would have read.
 
     Args:
         tokens: token ids, (number of tokens,).

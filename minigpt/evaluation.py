@@ -39,7 +39,7 @@ class Evaluation:
     @property
     def perplexity(self) -> float:
         """e^loss: among how many equally likely tokens the model chooses, on average."""
-        return math.exp(self.loss)
+        return math.exp(self.loss) if self.loss < 700 else math.inf
 
 
 def evaluate(
@@ -75,7 +75,7 @@ def evaluate(
     if len(tokens) < 2:
         raise ValueError(f"tokens must be at least 2, one to read and one to predict; got {len(tokens)}")
     T = model.config.context_length
-    sums = torch.zeros(4, dtype=torch.float64, device=processes.device)
+    sums = torch.zeros(4, dtype=torch.float64)
     token_bytes = token_bytes.to(processes.device)
     with torch.no_grad(), evaluating(model), autocast or nullcontext():
         for inputs, targets in processes.share(batched(windows(tokens, T), batch_size, T)):
@@ -85,7 +85,8 @@ def evaluate(
             nats = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="sum")  # ()
             right = (logits.argmax(-1) == targets).sum()  # ()
             bytes_read = token_bytes[targets[scored]].sum()  # ()
-            sums += torch.stack([nats.double(), right, scored.sum(), bytes_read])
+            counts = [nats.item(), right.item(), scored.sum().item(), bytes_read.item()]
+            sums += torch.tensor(counts, dtype=torch.float64)
     nats, right, predicted, read = processes.sum(sums).tolist()
     bits_a_byte = nats / math.log(2) / read if read else math.nan
     return Evaluation(nats / predicted, right / predicted, bits_a_byte, int(predicted), int(read))

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import secrets
 from pathlib import Path
 
 #: The columns of metrics.csv. `step` counts the steps done; what was not measured is empty.
@@ -97,7 +98,7 @@ class TensorBoard:
     def __init__(self, folder: Path, settings: dict, step: int):
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer = SummaryWriter(folder / "tensorboard", purge_step=step + 1 if step else None)
+        self.writer = SummaryWriter(folder / "tensorboard", purge_step=step + 1 if step else 0)
         self.writer.add_text("settings", "\n\n".join(f"{name}: {value}" for name, value in settings.items()), step)
 
     def write(self, row: dict) -> None:
@@ -113,7 +114,14 @@ class WeightsAndBiases:
     def __init__(self, folder: Path, settings: dict, step: int):
         import wandb
 
-        self.run = wandb.init(project="minigpt", name=folder.name, dir=folder, config=settings)
+        known = folder / "wandb" / "run_id.txt"  # a run that goes on is the same run
+        if not (step and known.is_file()):
+            known.parent.mkdir(parents=True, exist_ok=True)
+            known.write_text(secrets.token_hex(4), encoding="utf-8")
+        run_id = known.read_text(encoding="utf-8")
+        self.run = wandb.init(
+            project="minigpt", name=folder.name, id=run_id, resume="allow", dir=folder, config=settings
+        )
 
     def write(self, row: dict) -> None:
         measured = {name: value for name, value in row.items() if value is not None}

@@ -2,6 +2,7 @@
 
 Started by `torchrun`, each process trains on its part of every batch. Under "ddp" each has the whole
 model; under "fsdp" each keeps its share of the parameters, gradients and optimizer states.
+(The parameters alone have to fit into one device once, when they are drawn.)
 
 Sources: Li et al. (2020) for DDP; Rajbhandari et al. (2020) and Zhao et al. (2023) for sharding.
 """
@@ -29,7 +30,8 @@ class Processes:
         device: "cpu", "cuda", "mps"; the fastest there is, if None.
 
     Raises:
-        ValueError: parallel is something else, or this process was not started by torchrun.
+        ValueError: parallel or device is something else, there are fewer GPUs than processes, or
+            this process was not started by torchrun.
     """
 
     def __init__(self, parallel: str | None = None, device: str | None = None):
@@ -43,9 +45,9 @@ class Processes:
             self.rank, self.count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
             local_rank = int(os.environ["LOCAL_RANK"])
         self.parallel = parallel
-        self.device = torch.device(device or fastest_device())
+        self.device = torch.device(checked_device(device or fastest_device(parallel), local_rank))
         if parallel:
-            if self.device.type == "cuda":
+            if self.device.type == "cuda":  # each process on a GPU of its own
                 self.device = torch.device("cuda", local_rank)
                 torch.cuda.set_device(self.device)
             dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
@@ -94,7 +96,9 @@ class Processes:
     def sum(self, values: Tensor) -> Tensor:
         """The sum over all processes."""
         if self.parallel:
-            dist.all_reduce(values)
+            there = values.to(self.device)
+            dist.all_reduce(there)
+            return there.to(values.device)
         return values
 
     def mean(self, values: Tensor) -> Tensor:
@@ -116,10 +120,24 @@ def under_torchrun() -> bool:
     return "LOCAL_RANK" in os.environ
 
 
-def fastest_device() -> str:
-    """The accelerator that is there, or "cpu"."""
-    found = torch.accelerator.current_accelerator()
-    return found.type if found and torch.accelerator.is_available() else "cpu"
+def devices() -> list[str]:
+    """What kinds of devices there are, the fastest first."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    return [name for name, is_there in there.items() if is_there]
+
+
+def fastest_device(parallel: str | None = None) -> str:
+    """The accelerator that is there, or "cpu"; several processes can't share Apple's."""
+    return next(name for name in devices() if not (parallel and name == "mps"))
+
+
+def checked_device(device: str, local_rank: int) -> str:
+    """The device, if it is there, and there are enough of them."""
+    if device.partition(":")[0] not in devices():
+        raise ValueError(f"device must be one of {', '.join(devices())}; got {device!r}")
+    if device == "cuda" and local_rank >= torch.cuda.device_count():
+        raise ValueError(f"there must be a GPU for each process of a machine; there are {torch.cuda.device_count()}")
+    return device
 
 
 def reshard(model: nn.Module) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -36,22 +37,41 @@ def save(model: GPT, folder: str | Path, dtype: torch.dtype = torch.float32) -> 
 
 
 def save_weights(
-    config: GPTConfig, weights: dict[str, Tensor], folder: str | Path, dtype: torch.dtype = torch.float32
+    config: GPTConfig,
+    weights: dict[str, Tensor],
+    folder: str | Path,
+    dtype: torch.dtype = torch.float32,
+    more: dict[str, str] | None = None,
 ) -> None:
-    """`save` for weights that are not in a model; a tied head must not be among them."""
+    """`save` for weights that are not in a model, with more text files beside them, by name.
+
+    A tied head must not be among the weights.
+    """
     stored = {name: weight.detach().to(dtype).contiguous() for name, weight in weights.items()}
-    write(Path(folder), asdict(config), stored)
+    write(Path(folder), stored, {"config.json": as_json(asdict(config)), **(more or {})})
 
 
-def write(folder: Path, config: dict, weights: dict[str, Tensor]) -> None:
-    """Write `config.json` and `model.safetensors`; a full disk leaves the model that was there as it was."""
+def as_json(value: dict) -> str:
+    """A JSON file's text."""
+    return json.dumps(value, indent=2) + "\n"
+
+
+def write(folder: Path, weights: dict[str, Tensor], texts: dict[str, str]) -> None:
+    """Write `model.safetensors` and some text files; a full disk leaves all that was there as it was.
+
+    Raises:
+        OSError: they can't be written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    partial = {name: folder / f"{name}.partial" for name in ("model.safetensors", "config.json")}
+    partial = {name: folder / f"{name}.partial" for name in ("model.safetensors", *texts)}
     try:
         save_file(weights, partial["model.safetensors"], {"format": "pt"})
-        partial["config.json"].write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        for name, text in texts.items():
+            partial[name].write_text(text, encoding="utf-8")
         for name, path in partial.items():
             path.replace(folder / name)
+    except SafetensorError as error:
+        raise OSError(f"{folder} could not be written: {error}; what was there before is untouched") from error
     finally:
         for path in partial.values():
             path.unlink(missing_ok=True)
@@ -76,7 +96,8 @@ def build(config: GPTConfig, weights: dict[str, Tensor]) -> GPT:
     """A model in float32 with these weights, ready to evaluate; a tied head is not among them."""
     with torch.device("meta"):
         model = GPT(config)  # shapes only: nothing is drawn that is replaced at once
-    weights = {name: weight.float() for name, weight in weights.items()}
+    # In one piece, each by itself: the fused AdamW goes through them number by number.
+    weights = {name: weight.float().contiguous() for name, weight in weights.items()}
     if config.tie_weights:
         weights["head.weight"] = weights["token_embedding.weight"]
     model.load_state_dict(weights, assign=True)
@@ -163,18 +184,16 @@ def save_gpt2(model: GPT, folder: str | Path, tokenizer: Tokenizer | None = None
     Raises:
         ValueError: the model has no biases, which GPT-2 can't do without.
     """
-    folder = Path(folder)
     config = to_gpt2_config(model.config)
     end = tokenizer.token_to_id(END_OF_TEXT) if tokenizer else None
-    config |= {"bos_token_id": end, "eos_token_id": end}
-    weights = {name: weight.detach().float().contiguous() for name, weight in to_gpt2_weights(model).items()}
-    write(folder, config, weights)
+    texts = {"config.json": as_json(config | {"bos_token_id": end, "eos_token_id": end})}
     if tokenizer:
-        tokenizer.save(str(folder / "tokenizer.json"))
         settings = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": model.config.context_length}
-        if end is not None:
-            settings |= {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT}
-        (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        special = {} if end is None else {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT}
+        texts["tokenizer.json"] = tokenizer.to_str(pretty=True)
+        texts["tokenizer_config.json"] = as_json(settings | special)
+    weights = {name: weight.detach().float().contiguous() for name, weight in to_gpt2_weights(model).items()}
+    write(Path(folder), weights, texts)
 
 
 def from_gpt2_config(theirs: dict) -> GPTConfig:

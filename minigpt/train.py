@@ -4,16 +4,18 @@
     python -m minigpt.train --config mini --data my.txt --vocab-size 512 --out runs/mine
     torchrun --nproc-per-node 2 -m minigpt.train --parallel fsdp --config gpt2 --data hf:NAME --out runs/gpt2
 
-The same command again goes on where the run was stopped or killed, to the same losses. `train` is the
-same as a function; `Trainer` is the loop's body, one step at a time.
+The same command again goes on where the run was stopped or killed, to the same losses, if on the same kind
+of machine and on as many processes. `train` is the same as a function; `Trainer` is the loop's body, one
+step at a time.
 """
 
 import argparse
-import json
 import math
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -25,7 +27,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from minigpt import pretrained
-from minigpt.checkpoint import read_checkpoint, restore, training_state, write_checkpoint
+from minigpt.checkpoint import only_run_in, read_checkpoint, restore, training_state, write_checkpoint
 from minigpt.config import CONFIGS, GPTConfig, check_size
 from minigpt.data import Batches, Data, open_data, prepare
 from minigpt.evaluation import Evaluation, evaluate
@@ -57,7 +59,8 @@ class TrainConfig:
         seed: of the first weights, the batches' order and dropout.
         log_every, evaluate_every, checkpoint_every: steps between two rows of metrics, two
             looks at held-out text, two checkpoints.
-        evaluate_tokens: how many held-out tokens such a look predicts; all of them at the end.
+        evaluate_tokens, final_tokens: how many held-out tokens are predicted in such a look, and
+            at the end.
 
     Raises:
         TypeError, ValueError: a field is of the wrong type or impossible; the message names it,
@@ -83,13 +86,14 @@ class TrainConfig:
     evaluate_every: int = 250
     checkpoint_every: int = 250
     evaluate_tokens: int = 20_000
+    final_tokens: int = 1_000_000
 
     @property
     def intervals(self) -> tuple[int, int, int]:
         return self.log_every, self.evaluate_every, self.checkpoint_every
 
     #: What may be changed when a run goes on: it changes what is said of the run, not the run.
-    FREE = ("log_every", "evaluate_every", "checkpoint_every", "evaluate_tokens")
+    FREE = ("log_every", "evaluate_every", "checkpoint_every", "evaluate_tokens", "final_tokens")
 
     def __post_init__(self):
         for field in fields(self):
@@ -258,7 +262,7 @@ class Trainer:
         processes = self.processes
         parts = self.settings.accumulate * processes.count
         share = self.batches(self.done, processes.rank * self.settings.accumulate + part, parts)
-        return tuple(tensor.to(processes.device, non_blocking=True) for tensor in share)
+        return tuple(tensor.to(processes.device) for tensor in share)
 
     def chance(self) -> int:
         """A seed for this step in this process."""
@@ -278,14 +282,14 @@ class Trainer:
 
     def save(self, path: Path, facts: dict) -> None:
         """Write a checkpoint. All processes have to call it; the first writes."""
-        tensors = training_state(self.model, self.optimizer)
+        tensors = training_state(self.model, self.optimizer, keep=self.processes.first)
         if self.processes.first:
             write_checkpoint(path, tensors, {**facts, "step": self.done, "scaler": self.scaler.state_dict()})
         self.processes.wait()
 
     def weights(self) -> dict[str, Tensor]:
-        """The parameters, whole and on the CPU. All processes have to call it."""
-        tensors = training_state(self.model, None)
+        """The parameters, whole and on the CPU. All processes have to call it; the first gets them."""
+        tensors = training_state(self.model, None, keep=self.processes.first)
         return {name.removeprefix("model/"): tensor for name, tensor in tensors.items()}
 
     def go_on(self, tensors: dict[str, Tensor], facts: dict) -> None:
@@ -303,8 +307,8 @@ class Trained:
     Attributes:
         model: ready to evaluate. Under fsdp, this process's shards.
         tokenizer: what its tokens mean.
-        history: the rows of metrics.csv.
-        held_out: the model on all of the held-out text.
+        history: the rows of metrics.csv, in the first process.
+        held_out: the model on the held-out text.
     """
 
     model: GPT
@@ -340,6 +344,8 @@ def train(
         ValueError: the model's vocabulary is not the data's, the text is too short for its
             context, or the folder's run was another; nothing is changed then.
         OSError: the disk is full. The last checkpoint is kept.
+        FloatingPointError: the loss is no number any more. The last checkpoint is kept.
+        RuntimeError: another process is training into the folder.
     """
     if isinstance(config, str):
         if config not in CONFIGS:
@@ -350,12 +356,26 @@ def train(
         raise ValueError(f"trackers must have a folder to write to; got {', '.join(trackers)} and out=None")
     if config.vocab_size != data.tokenizer.get_vocab_size():
         raise ValueError(f"vocab_size must be the data's, {data.tokenizer.get_vocab_size()}; got {config.vocab_size}")
+    if processes is None and under_torchrun():
+        raise ValueError('processes must be given under torchrun: Processes("ddp") or Processes("fsdp"); got None')
     processes = processes or Processes()
 
     torch.manual_seed(settings.seed)
     batches = Batches(data.train, config.context_length, settings.batch_size, settings.seed)
     trainer = Trainer(GPT(config).to(processes.device), batches, settings, processes)
-    facts = {"config": asdict(config), "settings": asdict(settings), "data": data.facts, "seconds": 0.0}
+    with only_run_in(out) if out and processes.first else nullcontext():
+        return run(trainer, data, out, trackers, progress)
+
+
+def run(trainer: Trainer, data: Data, out: Path | None, trackers: Sequence[str], progress: bool | None) -> Trained:
+    """`train`, when its arguments have been checked."""
+    settings, batches = trainer.settings, trainer.batches
+    facts = {
+        "config": asdict(trainer.model.config),
+        "settings": asdict(settings),
+        "data": data.facts,
+        "seconds": 0.0,
+    }
     checkpoint = out and out / "checkpoint.safetensors"
     if checkpoint and checkpoint.is_file():
         tensors, before = read_checkpoint(checkpoint)
@@ -377,8 +397,9 @@ def train(
                 record.add(step, evaluate=settings.evaluate_every in due)
                 bar.set_postfix_str(record.summary())
             if checkpoint and settings.checkpoint_every in due:
+                check_finite(step, after)
                 trainer.save(checkpoint, facts | {"seconds": record.seconds()})
-    held_out = trainer.evaluate(data)
+    held_out = trainer.evaluate(data, settings.final_tokens)
     if out:
         finish(out, trainer, data, held_out, facts | {"seconds": record.seconds()})
     record.close()
@@ -411,10 +432,10 @@ class Record:
         self.writers = []
         if out and trainer.processes.first:
             out.mkdir(parents=True, exist_ok=True)
-            self.writers.append(MetricsFile(out / "metrics.csv", trainer.done))
-            self.rows = read_metrics(out / "metrics.csv")
             settings = facts["config"] | facts["settings"] | {"source": facts["data"]["source"]}
-            self.writers += [open_tracker(name, out, settings, trainer.done) for name in trackers]
+            self.writers = [open_tracker(name, out, settings, trainer.done) for name in trackers]
+            self.writers.insert(0, MetricsFile(out / "metrics.csv", trainer.done))
+            self.rows = read_metrics(out / "metrics.csv")
 
     def add(self, step: Step | None, evaluate: bool) -> None:
         """A row: of the step just done, if there was one, and of held-out text, if asked for."""
@@ -451,6 +472,15 @@ class Record:
             writer.close()
 
 
+def check_finite(step: Step, number: int) -> None:
+    """Raise rather than replace a good checkpoint by one of a model that is lost."""
+    if not torch.isfinite(step.loss):
+        raise FloatingPointError(
+            f"the loss of step {number} is {step.loss.item()}; the last checkpoint is kept. "
+            f"A lower learning_rate than {step.learning_rate:.1e} may help"
+        )
+
+
 def check_same_run(checkpoint: Path, before: dict, now: dict) -> None:
     """Raise unless a run that goes on is the run that it was."""
     differ = []
@@ -470,8 +500,6 @@ def finish(out: Path, trainer: Trainer, data: Data, held_out: Evaluation, facts:
     """Write the model and its results. All processes have to call it; the first writes."""
     weights = trainer.weights()
     if trainer.processes.first:
-        pretrained.save_weights(trainer.model.config, weights, out)
-        data.tokenizer.save(str(out / "tokenizer.json"))
         results = {
             "settings": facts["settings"],
             "data": facts["data"],
@@ -482,7 +510,8 @@ def finish(out: Path, trainer: Trainer, data: Data, held_out: Evaluation, facts:
             "torch": torch.__version__,
             "held_out": asdict(held_out) | {"perplexity": held_out.perplexity},
         }
-        (out / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        more = {"tokenizer.json": data.tokenizer.to_str(pretty=True), "results.json": pretrained.as_json(results)}
+        pretrained.save_weights(trainer.model.config, weights, out, more=more)
     trainer.processes.wait()
 
 
@@ -491,7 +520,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = vars(command_line().parse_args(arguments))
     try:
         train_as_asked(asked)
-    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
+    except (ValueError, TypeError, OSError, ModuleNotFoundError, FloatingPointError, RuntimeError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("stopped; the same command goes on from the last checkpoint")
@@ -508,25 +537,28 @@ def train_as_asked(asked: dict) -> None:
         settings, **{field.name: given[field.name] for field in fields(TrainConfig) if field.name in given}
     )
 
+    folder = asked["out"] / "data"
+    if int(os.environ.get("RANK", 0)) == 0:
+        tokenizer = gpt2_tokenizer() if asked["tokenizer"] == "gpt2" else config.vocab_size
+        if asked["tokenizer"] == "gpt2" and config.vocab_size != tokenizer.get_vocab_size():
+            raise ValueError(f"vocab_size must be {tokenizer.get_vocab_size()}, GPT-2's; got {config.vocab_size}")
+        prepare(asked["data"], folder, tokenizer, asked["max_bytes"])
+    while not folder.is_dir():  # it may take hours, longer than processes wait for each other
+        time.sleep(0.2)
+
     processes = Processes(asked["parallel"] or ("ddp" if under_torchrun() else None), asked["device"])
-    try:
-        folder = asked["out"] / "data"
-        if processes.first:
-            tokenizer = gpt2_tokenizer() if asked["tokenizer"] == "gpt2" else config.vocab_size
-            prepare(asked["data"], folder, tokenizer, asked["max_bytes"])
-        processes.wait()
-        trained = train(
-            config, open_data(folder), settings, asked["out"],
-            processes=processes, trackers=asked["track"], progress=False if asked["quiet"] else None,
-        )  # fmt: skip
-        if processes.first:
-            found = trained.held_out
-            print(
-                f"{asked['out']}: after {settings.steps:,} steps {found.bits_a_byte:.3f} bits a byte, "
-                f"loss {found.loss:.3f}, accuracy {found.accuracy:.1%} on {found.tokens:,} held-out tokens"
-            )
-    finally:
-        processes.close()
+    progress = False if asked["quiet"] else None
+    trained = train(
+        config, open_data(folder), settings, asked["out"],
+        processes=processes, trackers=asked["track"], progress=progress,
+    )  # fmt: skip
+    if processes.first:
+        found = trained.held_out
+        print(
+            f"{asked['out']}: after {settings.steps:,} steps {found.bits_a_byte:.3f} bits a byte, "
+            f"loss {found.loss:.3f}, accuracy {found.accuracy:.1%} on {found.tokens:,} held-out tokens"
+        )
+    processes.close()
 
 
 #: The fields of `GPTConfig` that the command line can change.
@@ -561,7 +593,9 @@ def command_line() -> argparse.ArgumentParser:
         model.add_argument(f"--{name.replace('_', '-')}", type=kind)
     training = parser.add_argument_group("the training, where it differs from the recipe")
     for field in fields(TrainConfig):
-        training.add_argument(f"--{field.name.replace('_', '-')}", type=field.type, help=f"default {field.default}")
+        training.add_argument(
+            f"--{field.name.replace('_', '-')}", type=field.type, help=f"{field.default}, or the recipe's"
+        )
     return parser
 
 

@@ -62,6 +62,11 @@ def test_of_a_file_the_last_tenth_is_held_out_cut_at_a_lines_end(tmp_path):
     assert 0.08 < len(held_out.text) / len(VERSE * 50) < 0.13
 
 
+def test_a_line_break_far_from_the_cut_is_not_cut_at(tmp_path):
+    kept, held_out = documents(write(tmp_path / "title.txt", "Title\n" + "x" * 994))
+    assert (len(kept.text), len(held_out.text)) == (900, 100)
+
+
 def test_a_text_of_one_line_is_cut_all_the_same(tmp_path):
     kept, held_out = documents(write(tmp_path / "line.txt", "abcdefghij" * 10))
     assert (len(kept.text), len(held_out.text)) == (90, 10)
@@ -205,8 +210,22 @@ def test_max_bytes_ends_the_text(tmp_path, tokenizer):
     n_bytes = len(VERSE)
     facts = prepare(tmp_path / "poems", tmp_path / "out", tokenizer, max_bytes=12 * n_bytes - 5).facts
     assert facts["train"]["documents"] + facts["held_out"]["documents"] == 12
-    with pytest.raises(ValueError, match="held_out has none"):
-        prepare(tmp_path / "poems", tmp_path / "less", tokenizer, max_bytes=3 * n_bytes)
+    assert facts["train"]["bytes"] + facts["held_out"]["bytes"] == 12 * n_bytes - 5
+    kept, held_out = documents(write(tmp_path / "verse.txt", VERSE * 50), max_bytes=1_000)
+    assert len(kept.text + held_out.text) == 1_000 and len(held_out.text) >= 100
+
+
+def test_a_text_or_tokenizer_that_was_changed_is_not_taken_for_what_it_was(tmp_path, tokenizer):
+    source = write(tmp_path / "verse.txt", VERSE * 50)
+    prepare(source, tmp_path / "out", tokenizer)
+    other = train_tokenizer([VERSE[::-1] * 20], 300)
+    with pytest.raises(ValueError, match="was made with tokenizer="):
+        prepare(source, tmp_path / "out", other)
+    with pytest.raises(ValueError, match="was made with tokenizer=.*; got 'learned'"):
+        prepare(source, tmp_path / "out", 300)
+    write(source, VERSE * 49)
+    with pytest.raises(ValueError, match="was made with content="):
+        prepare(source, tmp_path / "out", tokenizer)
 
 
 # who reads what when

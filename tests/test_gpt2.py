@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from huggingface import twin
@@ -11,8 +12,10 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from minigpt import CONFIGS, GPT, pretrained
+from minigpt.data import Batches
 from minigpt.parameters import count_params
 from minigpt.sampling import greedy_decode
+from minigpt.train import TrainConfig, Trainer
 
 SIZES = ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
 PROMPT = "I will take her wherever sh wants me to take her."
@@ -55,6 +58,19 @@ def test_a_folder_of_ours_is_read_by_theirs(activation, tmp_path):
     assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     tokens = torch.randint(1_024, (3, 64))
     assert (ours(tokens) - theirs.eval()(tokens).logits).abs().max() < 1e-5
+
+
+def test_a_loaded_gpt2_is_trained_as_if_it_had_never_been_anything_else(tmp_path):
+    """The fused AdamW goes through storage number by number, and would misread a transposed view."""
+    ours = shaken(GPT(tiny("gpt2")))
+    pretrained.save_gpt2(ours, tmp_path)
+    loaded = pretrained.load_gpt2(tmp_path)
+    for model in (ours, loaded):
+        trainer = Trainer(model, Batches(np.arange(900) % 1_024, 16, 4), TrainConfig(learning_rate=1e-2))
+        trainer.step()
+        trainer.step()
+    for (name, one), other in zip(ours.named_parameters(), loaded.parameters(), strict=True):
+        assert other.is_contiguous() and torch.equal(one, other), name
 
 
 def test_there_and_back_is_the_same_to_the_bit(tmp_path):
