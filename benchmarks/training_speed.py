@@ -15,7 +15,6 @@ results/training_speed.json.
 
 import argparse
 import importlib.util
-import json
 import os
 import platform
 import statistics
@@ -27,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
+from store import store
 from torch import nn
 
 from minigpt import GPT, GPTConfig
@@ -34,7 +34,6 @@ from minigpt.data import Batches
 from minigpt.pretrained import to_gpt2_config
 from minigpt.train import PRECISIONS, TrainConfig, Trainer, adamw
 
-HERE = Path(__file__).parent
 #: Name, configuration, sequences a step, rounds.
 CASES = [
     ("6 layers of 256", GPTConfig(vocab_size=1_024, context_length=256, d_model=256, n_heads=4, n_layers=6), 8, 30),
@@ -155,10 +154,7 @@ def main() -> None:
         "transformers": transformers.__version__,
         "nanogpt": "its model.py" if nanogpt else "not measured: no clone given",
     }
-    target = HERE / "results" / "training_speed.json"
-    partial = target.with_suffix(".partial")
-    partial.write_text(json.dumps({"measured_on": where, "results": results}, indent=1) + "\n", encoding="utf-8")
-    partial.replace(target)
+    store("training_speed", where, results)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 from playwright.sync_api import sync_playwright
+from store import store
 
 from minigpt import pretrained
 from minigpt.widgets import AttentionExplorer, ParameterExplorer, SamplingExplorer
@@ -110,10 +111,7 @@ def main() -> None:
         "cores": os.cpu_count(),
         "python": sys.version.split()[0],
     }
-    target = HERE / "results" / "widget_redraw.json"
-    partial = target.with_suffix(".partial")
-    partial.write_text(json.dumps({"measured_on": where, "results": results}, indent=1) + "\n", encoding="utf-8")
-    partial.replace(target)
+    store("widget_redraw", where, results)
 
 
 if __name__ == "__main__":

