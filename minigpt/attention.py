@@ -38,8 +38,8 @@ class MultiHeadAttention(nn.Module):
     At d_model = 768 with biases it has 4·(768² + 768) = 2,362,368 parameters.
     """
 
-    #: True: PyTorch's fused kernel, the faster way to the same output. False: the explicit
-    #: formula always. Set it on one module, or here for all of them.
+    #: True: PyTorch's fused kernel wherever it is the faster way to the same output. False: the
+    #: explicit formula always. Set it on one module, or here for all of them.
     fused = True
 
     def __init__(self, d_model, n_heads, context_length=1024, dropout=0.0, bias=True):
@@ -120,7 +120,8 @@ class MultiHeadAttention(nn.Module):
             seen_keys, seen_values = cache.append(keys_h, values_h)  # (B, H, S, D)
 
         # 4. Look: softmax(QKᵀ/√D)V. Two ways to the same result: one to read, one to be fast.
-        if return_weights or not self.fused:
+        #    (In 16 bits on a CPU, the one to read is the fast one: benchmarks/attention_speed.py.)
+        if return_weights or not self.fused or in_16_bits_on_a_cpu(queries_h):
             weights = self.attention_weights(queries_h, seen_keys)  # (B, H, T, S)
             kept = F.dropout(weights, self.dropout, self.training)  # (B, H, T, S)
             found = kept @ seen_values  # (B, H, T, D)
@@ -144,21 +145,22 @@ class MultiHeadAttention(nn.Module):
 
     def attention_weights(self, queries, keys):
         """softmax(QKᵀ/√D) with the future masked: (B, H, T, D), (B, H, S, D) -> (B, H, T, S)."""
+        # /√D: D random products add up to something √D large; unscaled, the softmax would
+        # saturate and hardly learn (Vaswani et al., section 3.2.1). The queries are divided, not
+        # the products: the result is the same, and there are fewer of them.
+        scaled = queries / math.sqrt(self.d_head)  # (B, H, T, D)
+
         # QKᵀ: every query times every key. The larger the product, the better they match.
         keys_t = keys.transpose(-2, -1)  # (B, H, D, S)
-        products = queries @ keys_t  # (B, H, T, S)
+        scores = scaled @ keys_t  # (B, H, T, S)
 
-        # /√D: D random products add up to something √D large; unscaled, the softmax would
-        # saturate and hardly learn (Vaswani et al., section 3.2.1).
-        scores = products / math.sqrt(self.d_head)  # (B, H, T, S)
-
-        # Causality: query t is position S - T + t, and sees no later key. Ones mark the future.
+        # Causality: query t is position S - T + t, and sees no later key. -∞ marks the future.
         T, S = scores.shape[-2:]
-        ones = torch.ones(T, S, dtype=torch.bool, device=scores.device)  # (T, S)
-        future = ones.triu(S - T + 1)  # (T, S)
+        never = torch.full((T, S), -math.inf, dtype=scores.dtype, device=scores.device)  # (T, S)
+        future = never.triu(S - T + 1)  # (T, S)
 
         # e^(-∞) = 0: a masked score gets no weight, and the others share the whole.
-        masked = scores.masked_fill(future, -math.inf)  # (B, H, T, S)
+        masked = scores + future  # (B, H, T, S)
         return masked.softmax(dim=-1)  # (B, H, T, S)
 
     def fused_attention(self, queries, keys, values):
@@ -181,6 +183,11 @@ class MultiHeadAttention(nn.Module):
         """What `print(module)` shows besides the projections."""
         # The projections print their own sizes; only this module knows how they are shared out.
         return f"{self.n_heads} heads of {self.d_head}, context_length={self.context_length}"
+
+
+def in_16_bits_on_a_cpu(x) -> bool:
+    """Whether these are numbers for which PyTorch's fused kernel is slower than the formula."""
+    return x.device.type == "cpu" and x.dtype.itemsize == 2
 
 
 class KVCache:

@@ -130,7 +130,7 @@ RECIPES: Mapping[str, TrainConfig] = MappingProxyType(
     {
         "mini": TrainConfig(learning_rate=4e-3, final_share=0.05),
         "shakespeare": TrainConfig(
-            steps=12_000,
+            steps=9_000,
             batch_size=16,
             learning_rate=3e-3,
             warmup_steps=200,
