@@ -29,6 +29,7 @@ chapters: .venv/done
 
 bench: .venv/done
 	$(BIN)/python benchmarks/widget_redraw.py
+	$(BIN)/python benchmarks/attention_speed.py
 	$(BIN)/python benchmarks/training_speed.py
 
 clean:

@@ -70,16 +70,16 @@ def page_of(widget) -> str:
 
 
 def main() -> None:
-    mini, tokenizer = pretrained.load("mini"), pretrained.load_tokenizer("mini")
+    model, tokenizer = pretrained.load("shakespeare"), pretrained.load_tokenizer("shakespeare")
     torch.manual_seed(0)
     widgets = {
-        "SamplingExplorer, V = 1,024": SamplingExplorer.of(mini, tokenizer, ["I love", "She"]),
+        "SamplingExplorer, V = 1,024": SamplingExplorer.of(model, tokenizer, ["I love", "She"]),
         "SamplingExplorer, V = 50,257": SamplingExplorer(
             {"random": torch.randn(50_257) * 3}, [str(i) for i in range(50_257)]
         ),
         "ParameterExplorer": ParameterExplorer("homework"),
         "AttentionExplorer, 14 tokens, 16 heads": AttentionExplorer.of(
-            mini, tokenizer, "To-morrow, and to-morrow, and to-"
+            model, tokenizer, "To-morrow, and to-morrow, and to-"
         ),
     }
     results = []

@@ -6,7 +6,6 @@ the run needs. It replaces the one before it in a single step. Nothing is unpick
 
 import fcntl
 import json
-import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from minigpt.files import write_files
 from minigpt.parallel import like, reshard, whole
 
 
@@ -32,21 +32,9 @@ def write_checkpoint(path: str | Path, tensors: dict[str, Tensor], facts: dict) 
         OSError: it can't be written, because the disk is full or the folder forbids it. What
             was there before is still there.
     """
-    path = Path(path)
-    partial = path.with_suffix(".partial")
     written = json.dumps(facts)
     header = {"facts": written, "crc32": str(checksum(tensors, written))}
-    try:
-        save_file(tensors, partial, header)
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
-        size = sum(tensor.nbytes for tensor in tensors.values())
-        raise OSError(
-            f"{path} could not be written, {size:,} bytes: {error}; what was there before is untouched"
-        ) from error
+    write_files({Path(path): lambda place: save_file(tensors, place, header)})
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:

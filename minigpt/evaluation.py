@@ -11,11 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minigpt.config import check_size
-from minigpt.model import GPT, evaluating
+from minigpt.model import GPT, IGNORED, evaluating
 from minigpt.parallel import Processes
-
-#: What `torch.nn.functional.cross_entropy` leaves out: a target that is not scored.
-IGNORED = -100
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,9 @@ def evaluate(
             inputs, targets = inputs.to(processes.device), targets.to(processes.device)
             logits = model(inputs)  # (B, T, V)
             scored = targets != IGNORED  # (B, T)
-            nats = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="sum")  # ()
+            at_least_fp32 = torch.promote_types(logits.dtype, torch.float32)
+            flat = logits.flatten(0, 1).to(at_least_fp32)
+            nats = F.cross_entropy(flat, targets.flatten(), reduction="sum")  # ()
             right = (logits.argmax(-1) == targets).sum()  # ()
             bytes_read = token_bytes[targets[scored]].sum()  # ()
             counts = [nats.item(), right.item(), scored.sum().item(), bytes_read.item()]

@@ -5,6 +5,8 @@ import io
 import secrets
 from pathlib import Path
 
+from minigpt.files import write_files
+
 #: The columns of metrics.csv. `step` counts the steps done; what was not measured is empty.
 COLUMNS = (
     "step",
@@ -34,10 +36,10 @@ class MetricsFile:
 
     def __init__(self, path: str | Path, step: int = 0):
         self.path = Path(path)
-        kept = [row for row in read_metrics(path) if row["step"] <= step] if step and self.path.is_file() else []
-        partial = self.path.with_suffix(".partial")
-        partial.write_text(lines([dict(zip(COLUMNS, COLUMNS, strict=True)), *kept]), encoding="utf-8")
-        partial.replace(self.path)
+        #: The rows that were kept.
+        self.kept = [row for row in read_metrics(path) if row["step"] <= step] if step and self.path.is_file() else []
+        text = lines([dict(zip(COLUMNS, COLUMNS, strict=True)), *self.kept])
+        write_files({self.path: lambda path: path.write_text(text, encoding="utf-8")})
 
     def write(self, row: dict) -> None:
         with self.path.open("a", encoding="utf-8", newline="") as file:

@@ -13,6 +13,9 @@ from torch import nn
 from minigpt.attention import KVCache, MultiHeadAttention
 from minigpt.config import GPTConfig
 
+#: A target that is not scored: what `F.cross_entropy` leaves out.
+IGNORED = -100
+
 
 class FeedForward(nn.Module):
     """Two linear layers with a nonlinearity between, applied to every position by itself.

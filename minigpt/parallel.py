@@ -19,6 +19,8 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from minigpt.model import IGNORED
+
 PARALLEL = ("ddp", "fsdp")
 
 
@@ -86,7 +88,7 @@ class Processes:
         for i, (inputs, targets) in enumerate(items):
             turn = i % self.count
             if turn == 0:
-                filler = inputs, torch.full_like(targets, -100)
+                filler = inputs, torch.full_like(targets, IGNORED)
             if turn == self.rank:
                 yield inputs, targets
                 filler = None

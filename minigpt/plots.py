@@ -260,6 +260,50 @@ def lines(
     return Picture(figure, f"{ylabel} against {xlabel}, from {x[0]:,} to {x[-1]:,}. {ends}.")
 
 
+def curves(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    xlabel: str,
+    ylabel: str,
+    levels: Mapping[str, float] | None = None,
+    log: bool = False,
+    decimals: int = 2,
+) -> Picture:
+    """What was measured again and again during a run: a curve for each series, its points not marked.
+
+    Args:
+        series: a name, and where and what was measured, as many of one as of the other; four at most.
+        xlabel, ylabel: what the axes show, with the unit.
+        levels: values to compare with, each a dashed line across with its name above it.
+        log: whether the x axis is logarithmic; it then shows nothing at 0 or below.
+        decimals: how many decimals the alternative text gives.
+
+    Raises:
+        ValueError: there are more than four curves, or one has not a value for each x.
+    """
+    if len(series) > len(SERIES):
+        raise ValueError(f"series must hold {len(SERIES)} curves at most, or colours repeat; got {len(series)}")
+    with drawing(3.0, 4.2) as (figure, ax):
+        for (name, (x, y)), colour, dashes in zip(series.items(), SERIES, ("-", "-", "--", ":"), strict=False):
+            if len(x) != len(y) or not len(x):
+                raise ValueError(f"series must have a value for each x, one at least; {name} has {len(y)} for {len(x)}")
+            shown = [(a, b) for a, b in zip(x, y, strict=True) if a > 0 or not log]
+            ax.plot(*zip(*shown, strict=True), color=colour, linestyle=dashes, linewidth=1.6, label=name)
+        left = ax.get_xlim()[0]
+        for name, value in (levels or {}).items():
+            ax.axhline(value, color=INK, linewidth=0.8, linestyle=(0, (2, 3)))
+            at = {"xytext": (3, 2), "textcoords": "offset points", "fontsize": 8}
+            ax.annotate(name, (left, value), **at)
+        if log:
+            ax.set_xscale("log")
+        ax.set_xlabel(xlabel)
+        ax.set_ylabel(ylabel)
+        if len(series) > 1:
+            ax.legend(fontsize=9)
+    said = [f"{n}: from {y[0]:,.{decimals}f} to {y[-1]:,.{decimals}f}" for n, (_, y) in series.items()]
+    said += [f"{name} is at {value:,.{decimals}f}" for name, value in (levels or {}).items()]
+    return Picture(figure, f"{ylabel} against {xlabel}. {'; '.join(said)}.")
+
+
 def bars(
     names: Sequence[str],
     values: Sequence[float],

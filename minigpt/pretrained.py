@@ -5,16 +5,17 @@ Nothing is unpickled.
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import torch
 from huggingface_hub import snapshot_download
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
 from minigpt.config import GPTConfig
+from minigpt.files import write_files
 from minigpt.model import GPT
 from minigpt.tokenizer import END_OF_TEXT
 
@@ -63,25 +64,15 @@ def write(folder: Path, weights: dict[str, Tensor], texts: dict[str, str]) -> No
         OSError: they can't be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    partial = {name: folder / f"{name}.partial" for name in ("model.safetensors", *texts)}
-    try:
-        save_file(weights, partial["model.safetensors"], {"format": "pt"})
-        for name, text in texts.items():
-            partial[name].write_text(text, encoding="utf-8")
-        for name, path in partial.items():
-            path.replace(folder / name)
-    except SafetensorError as error:
-        raise OSError(f"{folder} could not be written: {error}; what was there before is untouched") from error
-    finally:
-        for path in partial.values():
-            path.unlink(missing_ok=True)
+    writers = {folder / name: partial(Path.write_text, data=text, encoding="utf-8") for name, text in texts.items()}
+    write_files({folder / "model.safetensors": lambda path: save_file(weights, path, {"format": "pt"}), **writers})
 
 
 def load(folder: str | Path) -> GPT:
     """Read what `save` wrote: a model in float32, ready to evaluate.
 
     Args:
-        folder: what `save` was given, or the name of a model that comes with the package, "mini".
+        folder: what `save` was given, or the name of the model that comes with the package, "shakespeare".
 
     Raises:
         FileNotFoundError: there is no such folder; the message says which names there are.

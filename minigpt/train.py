@@ -31,7 +31,7 @@ from minigpt.checkpoint import only_run_in, read_checkpoint, restore, training_s
 from minigpt.config import CONFIGS, GPTConfig, check_size
 from minigpt.data import Batches, Data, open_data, prepare
 from minigpt.evaluation import Evaluation, evaluate
-from minigpt.metrics import COLUMNS, TRACKERS, MetricsFile, open_tracker, read_metrics
+from minigpt.metrics import COLUMNS, TRACKERS, MetricsFile, open_tracker
 from minigpt.model import GPT
 from minigpt.parallel import PARALLEL, Processes, under_torchrun, whole
 from minigpt.tokenizer import gpt2_tokenizer
@@ -438,8 +438,9 @@ class Record:
             out.mkdir(parents=True, exist_ok=True)
             settings = facts["config"] | facts["settings"] | {"source": facts["data"]["source"]}
             self.writers = [open_tracker(name, out, settings, trainer.done) for name in trackers]
-            self.writers.insert(0, MetricsFile(out / "metrics.csv", trainer.done))
-            self.rows = read_metrics(out / "metrics.csv")
+            metrics = MetricsFile(out / "metrics.csv", trainer.done)
+            self.writers.insert(0, metrics)
+            self.rows = list(metrics.kept)
 
     def add(self, step: Step | None, evaluate: bool) -> None:
         """A row: of the step just done, if there was one, and of held-out text, if asked for."""

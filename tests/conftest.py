@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from minigpt import pretrained
+
 ROOT = Path(__file__).resolve().parents[1]
 REPOSITORY = "https://github.com/some-teacher/gpt-course"
 FLAGS = [
@@ -25,6 +27,12 @@ torch.set_num_threads(2)
 @pytest.fixture(autouse=True)
 def seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def shipped():
+    """The model that comes with the package, and its tokenizer."""
+    return pretrained.load("shakespeare"), pretrained.load_tokenizer("shakespeare")
 
 
 @pytest.fixture(scope="session")

@@ -80,14 +80,14 @@ def test_there_and_back_is_the_same_to_the_bit(tmp_path):
     assert all(torch.equal(back[name], weight) for name, weight in ours.state_dict().items())
 
 
-def test_greedy_tokens_are_theirs(tmp_path):
-    mini, tokenizer = pretrained.load("mini"), pretrained.load_tokenizer("mini")
-    pretrained.save_gpt2(mini, tmp_path, tokenizer)
+def test_greedy_tokens_are_theirs(shipped, tmp_path):
+    model, tokenizer = shipped
+    pretrained.save_gpt2(model, tmp_path, tokenizer)
     theirs, their_tokenizer = GPT2LMHeadModel.from_pretrained(tmp_path).eval(), AutoTokenizer.from_pretrained(tmp_path)
     ids = their_tokenizer(PROMPT, return_tensors="pt")
     assert ids.input_ids[0].tolist() == tokenizer.encode(PROMPT).ids
     reply = theirs.generate(**ids, max_new_tokens=50, do_sample=False, pad_token_id=0, eos_token_id=-1)
-    assert greedy_decode(mini, tokenizer, PROMPT, 50) == their_tokenizer.decode(reply[0, ids.input_ids.size(1) :])
+    assert greedy_decode(model, tokenizer, PROMPT, 50) == their_tokenizer.decode(reply[0, ids.input_ids.size(1) :])
 
 
 @pytest.mark.parametrize("name", SIZES)

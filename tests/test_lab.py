@@ -14,8 +14,8 @@ import pytest
 CELLS = [
     "from minigpt import pretrained\n"
     "from minigpt.widgets import SamplingExplorer\n"
-    "mini, tokenizer = pretrained.load('mini'), pretrained.load_tokenizer('mini')\n"
-    "explorer = SamplingExplorer.of(mini, tokenizer, ['I love', 'O'])\n"
+    "model, tokenizer = pretrained.load('shakespeare'), pretrained.load_tokenizer('shakespeare')\n"
+    "explorer = SamplingExplorer.of(model, tokenizer, ['I love', 'O'])\n"
     "explorer",
     "kept = (explorer.probabilities > 0).sum().item()\nprint(f'read: {explorer.temperature} {explorer.top_k} {kept}')",
     "explorer.temperature, explorer.top_k, explorer.text = 0.25, 33, 1",

@@ -24,6 +24,8 @@ def pictures():
         **dict(zip(("head 1", "head 2"), plots.heads(w, TOKENS).pictures, strict=True)),
         **dict(zip("QMW", plots.softmax_steps(torch.randn(5, 5), w[0], TOKENS).pictures, strict=True)),
         "lines": plots.lines([1, 2, 4], {"a": [1, 2, 3], "b": [3, 2, 1]}, "x", "y", log="x"),
+        "curves": plots.curves({"a": ([1, 2, 3], [3, 2, 1])}, "step", "loss, nats", {"ln V": 4.0}),
+        "log curves": plots.curves({"a": ([0, 1, 9], [3, 2, 1]), "b": ([1, 9], [2, 2])}, "step", "loss", log=True),
         "shares": plots.shares({name: CONFIGS[name] for name in ("gpt2", "gpt3-175b")}),
         "bars": plots.bars(["Ġa", "Ġa", "<b>"], [50.0, 30.0, 20.0], "share, %", "after x", decimals=1),
         "log bars": plots.bars(["a", "b"], [1, 300], "tokens in the nucleus", "top-p", log=True, decimals=0),
@@ -84,6 +86,19 @@ def test_numbers_in_a_figure_are_not_rounded_away():
 def test_a_gallery_shows_all_of_its_pictures():
     gallery = plots.heads(weights(), TOKENS)
     assert gallery._repr_html_().count('<svg role="img"') == repr(gallery).count("Picture: ") == 2
+
+
+def test_curves_are_where_they_were_measured():
+    series = {"training": ([0, 10, 20], [3.0, 2.0, 1.5]), "held out": ([0, 20], [3.0, 2.5])}
+    picture = plots.curves(series, "step", "loss", {"ln V": 3.5})
+    drawn = [line.get_xydata().T.tolist() for line in picture.figure.axes[0].get_lines()]
+    assert drawn[:2] == [[list(map(float, x)), y] for x, y in series.values()]
+    assert drawn[2][1] == [3.5, 3.5]
+    assert "training: from 3.00 to 1.50; held out: from 3.00 to 2.50; ln V is at 3.50" in picture.alt
+    with pytest.raises(ValueError, match="series must have a value for each x, one at least; a has 1 for 2"):
+        plots.curves({"a": ([1, 2], [1.0])}, "x", "y")
+    with pytest.raises(ValueError, match="4 curves at most"):
+        plots.curves(dict.fromkeys("abcde", ([1], [1.0])), "x", "y")
 
 
 def test_a_single_token_can_be_drawn():

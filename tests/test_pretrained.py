@@ -1,10 +1,16 @@
 import json
+from dataclasses import asdict
 
 import pytest
 import torch
 
 from minigpt import CONFIGS, GPT, pretrained
+from minigpt.data import plays, prepare
+from minigpt.evaluation import evaluate
+from minigpt.metrics import read_metrics
 from minigpt.parameters import count_params
+from minigpt.tokenizer import train_tokenizer
+from minigpt.train import RECIPES
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -20,8 +26,8 @@ def test_what_was_saved_is_loaded(tied, tmp_path):
 
 def test_what_was_saved_under_a_shipped_models_name_is_what_is_loaded(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    pretrained.save(GPT(CONFIGS["mini"].but(n_layers=1)), "mini")
-    assert pretrained.load("mini").config.n_layers == 1
+    pretrained.save(GPT(CONFIGS["mini"].but(n_layers=1)), "shakespeare")
+    assert pretrained.load("shakespeare").config.n_layers == 1
 
 
 def test_a_full_disk_leaves_the_model_that_was_there(tmp_path, monkeypatch):
@@ -45,19 +51,45 @@ def test_half_precision_halves_the_file(tmp_path):
     assert pretrained.load(tmp_path).head.weight.dtype == torch.float32
 
 
-def test_the_shipped_model_has_learned_what_its_card_says():
-    model, tokenizer = pretrained.load("mini"), pretrained.load_tokenizer("mini")
-    assert model.config == CONFIGS["mini"]
-    metrics = json.loads((pretrained.WEIGHTS / "mini" / "metrics.json").read_text())
-    card = (pretrained.WEIGHTS / "mini" / "README.md").read_text()
-    assert str(metrics["held_out_bits_a_byte"]) in card and f"{metrics['tokens_seen']:,}" in card
-    ids = torch.tensor([tokenizer.encode("I thank you, good my").ids])
-    chance, guess = model(ids)[0, -1].softmax(-1).max(0)
-    assert tokenizer.decode([guess.item()]) == " lord" and chance > 0.8
+FOLDER = pretrained.WEIGHTS / "shakespeare"
+
+
+def test_the_shipped_model_is_as_good_as_it_says(shipped, tmp_path):
+    """All of the held-out plays, predicted again."""
+    model, tokenizer = shipped
+    data = prepare("shakespeare", tmp_path / "data", tokenizer)
+    results = json.loads((FOLDER / "results.json").read_text())
+    assert data.facts["train"] == results["data"]["train"] and data.facts["held_out"] == results["data"]["held_out"]
+    found, said = evaluate(model, data.held_out, data.token_bytes), results["held_out"]
+    assert (found.tokens, found.bytes) == (said["tokens"], said["bytes"]) == (len(data.held_out) - 1, 346_692)
+    assert found.bits_a_byte == pytest.approx(said["bits_a_byte"], abs=0.002) and found.bits_a_byte < 1.9
+    assert found.accuracy == pytest.approx(said["accuracy"], abs=0.002)
+
+
+def test_the_shipped_model_is_what_its_recipe_makes():
+    results = json.loads((FOLDER / "results.json").read_text())
+    recipe, rows = RECIPES["shakespeare"], read_metrics(FOLDER / "metrics.csv")
+    assert pretrained.load(FOLDER).config == CONFIGS["shakespeare"]
+    assert results["settings"] == asdict(recipe)
+    assert rows[-1]["step"] == recipe.steps and rows[-1]["tokens"] == results["tokens_read"]
+    assert {row["step"] for row in rows} >= set(range(0, recipe.steps + 1, recipe.evaluate_every))
+    learned = train_tokenizer((play.text for play in plays() if not play.held_out), 1_024)
+    assert learned.to_str() == pretrained.load_tokenizer(FOLDER).to_str()
+
+
+def test_the_shipped_model_is_small_and_has_a_card_that_says_so():
+    card, results = (FOLDER / "README.md").read_text(), json.loads((FOLDER / "results.json").read_text())
+    size = sum((FOLDER / name).stat().st_size for name in ("model.safetensors", "tokenizer.json"))
+    assert size < 6_000_000 and f"{size / 1e6:.1f} MB" in card
+    held_out = results["held_out"]
+    for said in (f"{held_out['bits_a_byte']:.3f}", f"{held_out['accuracy']:.1%}", f"{held_out['loss']:.3f}"):
+        assert said in card
+    assert f"{results['tokens_read']:,}" in card and f"{results['minutes']:.0f} minutes" in card
+    assert f"{count_params(CONFIGS['shakespeare']):,}" in card and "tools/train_shipped.py" in card
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
-    with pytest.raises(FileNotFoundError, match="folder must hold a saved model, or be one of: mini; got 'nano'"):
+    with pytest.raises(FileNotFoundError, match="must hold a saved model, or be one of: shakespeare; got 'nano'"):
         pretrained.load("nano")
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from minigpt import GPT, GPTConfig, pretrained
+from minigpt import GPT, GPTConfig
 from minigpt.model import evaluating
 from minigpt.sampling import (
     complete,
@@ -320,11 +320,6 @@ def test_a_bar_is_shown_when_asked_for(progress, seen, model, capfd):
     list(generate(model, [1], 5, progress=progress))
     out, err = capfd.readouterr()
     assert ("5/5" in err) == seen and ("tokens/s" in err) == seen and out == ""
-
-
-@pytest.fixture(scope="module")
-def shipped():
-    return pretrained.load("mini"), pretrained.load_tokenizer("mini")
 
 
 def test_text_in_text_out(shipped):

@@ -1,9 +1,9 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models
 
 from minigpt.data import plays
-from minigpt.pretrained import load_tokenizer
 from minigpt.tokenizer import END_OF_TEXT, end_of_text_id, token_bytes, train_tokenizer
 
 TEXTS = ["Shall I compare thee to a summer's day?\nThou art more lovely and more temperate:\n" * 20]
@@ -50,4 +50,4 @@ def test_an_impossible_vocabulary_is_refused(vocab_size, error, message):
 
 def test_a_tokenizer_without_an_end_is_named():
     with pytest.raises(ValueError, match="must have the token"):
-        end_of_text_id(load_tokenizer("mini"))
+        end_of_text_id(Tokenizer(models.BPE()))

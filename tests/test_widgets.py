@@ -20,7 +20,7 @@ from conftest import ROOT
 from watched import Watched
 
 import minigpt.widgets as widgets
-from minigpt import CONFIGS, GPTConfig, pretrained
+from minigpt import CONFIGS, GPTConfig
 from minigpt.parameters import count_params, params_by_group
 from minigpt.sampling import entropy_bits, next_logits, next_token_probabilities
 from minigpt.widgets import AttentionExplorer, ParameterExplorer, SamplingExplorer
@@ -45,11 +45,6 @@ NASTY = [
 # The Python side
 
 
-@pytest.fixture(scope="module")
-def mini():
-    return pretrained.load("mini"), pretrained.load_tokenizer("mini")
-
-
 def test_all_code_together_is_small():
     files = [*FOLDER.glob("*.js"), *FOLDER.glob("*.css"), RUNTIME]
     assert len(files) == 7 and sum(path.stat().st_size for path in files) < 60_000
@@ -63,8 +58,8 @@ def test_a_front_end_is_one_module_without_imports():
         assert source.count("function slider(") == 1
 
 
-def test_probabilities_are_those_of_the_model_at_the_sliders(mini):
-    model, tokenizer = mini
+def test_probabilities_are_those_of_the_model_at_the_sliders(shipped):
+    model, tokenizer = shipped
     explorer = SamplingExplorer.of(model, tokenizer, ["O", "I love"], text=1, temperature=0.7, top_p=0.9)
     logits = next_logits(model, torch.tensor([tokenizer.encode("I love").ids]))[0]
     assert torch.equal(explorer.probabilities, next_token_probabilities(logits.double(), 0.7, top_p=0.9))
@@ -73,8 +68,8 @@ def test_probabilities_are_those_of_the_model_at_the_sliders(mini):
     assert "after 'I love'" in repr(explorer) and "of 1,024 tokens" in explorer.description
 
 
-def test_attention_is_that_of_the_model(mini):
-    model, tokenizer = mini
+def test_attention_is_that_of_the_model(shipped):
+    model, tokenizer = shipped
     model.train()
     explorer = AttentionExplorer.of(model, tokenizer, "To be, or not to be", layer=2, head=3)
     assert model.training
@@ -299,8 +294,8 @@ MOVE = """async (moves) => {
 }"""
 
 
-def test_the_state_in_the_page_is_the_models(mini):
-    model, tokenizer = copy.deepcopy(mini[0]).double(), mini[1]
+def test_the_state_in_the_page_is_the_models(shipped):
+    model, tokenizer = copy.deepcopy(shipped[0]).double(), shipped[1]
     state = stored_state("book/06_sampling", "SamplingExplorer")
     for text, row in zip(state["texts"], floats(state["logits"]).view(-1, state["vocab_size"]), strict=True):
         scores = next_logits(model, torch.tensor([tokenizer.encode(text).ids]))[0]
