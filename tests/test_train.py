@@ -13,6 +13,7 @@ from dataclasses import asdict, fields, replace
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import ROOT
 from safetensors import SafetensorError
 
 from minigpt import CONFIGS, GPT, GPTConfig, pretrained
@@ -23,6 +24,9 @@ from minigpt.metrics import COLUMNS, MetricsFile, read_metrics
 from minigpt.parallel import Processes
 from minigpt.tokenizer import token_bytes
 from minigpt.train import RECIPES, TrainConfig, Trainer, adamw, learning_rate, main, train
+
+sys.path.insert(0, str(ROOT / "tools"))
+import train_shipped  # noqa: E402
 
 TINY = GPTConfig(vocab_size=300, context_length=16, d_model=32, n_heads=2, n_layers=2)
 QUICK = TrainConfig(
@@ -386,6 +390,18 @@ def test_a_model_that_is_lost_does_not_replace_a_good_checkpoint(data, tmp_path)
     with pytest.raises(FloatingPointError, match="the loss of step 4 is (nan|inf); the last checkpoint is kept"):
         train(TINY, data, replace(QUICK, learning_rate=1e30, clip_norm=1e30), tmp_path)
     assert not (tmp_path / "checkpoint.safetensors").exists()
+
+
+def test_a_run_is_shipped_in_half_precision_with_what_was_measured(data, tmp_path):
+    run, shipped = tmp_path / "run", tmp_path / "shipped"
+    trained = train(TINY, data, QUICK, run)
+    train_shipped.ship(run, shipped)
+    assert {path.name for path in shipped.iterdir()} == {"config.json", "model.safetensors", *train_shipped.TEXTS}
+    for name in train_shipped.TEXTS:
+        assert (shipped / name).read_bytes() == (run / name).read_bytes()
+    theirs = pretrained.load(shipped).state_dict()
+    assert all(torch.equal(theirs[name], w.half().float()) for name, w in trained.model.state_dict().items())
+    assert read_metrics(shipped / "metrics.csv") == trained.history
 
 
 def test_a_full_disk_at_the_end_leaves_the_model_that_was_there(data, tmp_path, monkeypatch):

@@ -15,6 +15,8 @@ import nbformat
 import yaml
 from nbclient import NotebookClient
 
+from minigpt.data import PLAYS_PACKAGE
+
 ROOT = Path(__file__).resolve().parents[1]
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -23,13 +25,14 @@ METADATA = {
 
 
 def colab_cell() -> str:
-    """The first cell of every chapter: it fetches the package in Colab and does nothing elsewhere."""
+    """The first cell of every chapter: it fetches package and plays in Colab, and does nothing elsewhere."""
     repository = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]
     return (
         "# Colab needs the course's package first. Everywhere else this cell does nothing.\n"
         "import sys\n\n"
         'if "google.colab" in sys.modules:\n'
-        f"    %pip install -q git+{repository['url']}@{repository['branch']}"
+        f"    %pip install -q git+{repository['url']}@{repository['branch']}\n"
+        f"    %pip install -q --no-deps {PLAYS_PACKAGE}"
     )
 
 
