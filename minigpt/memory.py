@@ -383,7 +383,9 @@ def moments(sizes: Sizes, parameters: int, optimizer: int, scratch: int, checkpo
             # Backward takes over as soon as forward has kept all that is to be kept.
             hidden = sizes.f if config.activation == "relu" else 0
             is_dropped = config.dropout > 0
-            branches = (1 + is_dropped) * n + max(hidden + sizes.casts * R, sizes.branch_mask)
+            # On a GPU dropout's mask is made together with its result, on a CPU before.
+            result = n if is_dropped and sizes.device == "cuda" else 0
+            branches = (1 + is_dropped) * n + max(hidden + sizes.casts * R, sizes.branch_mask + result)
             saved = others + whole - sizes.branch_mask
             yield moment(name, "contract once more", gradients, saved, held_too + branches)
 
@@ -391,11 +393,16 @@ def moments(sizes: Sizes, parameters: int, optimizer: int, scratch: int, checkpo
         saved = others + whole - sizes.branch_mask
         is_changed = sizes.casts or config.dropout > 0
         yield moment(name, "contract", gradients, saved, held + is_changed * n + f + e * F * C)
-        gradients += contract
         saved -= block["activation"] + sizes.copy(F, C)
+        if sizes.casts:
+            yield moment(name, "cast of contract's gradient", gradients, saved, held + f + (e + r) * F * C)
+        gradients += contract
         yield moment(name, "activation", gradients, saved, held + 2 * f)
         saved -= f
         yield moment(name, "expand", gradients, saved, held + n + f + e * F * C)
+        if sizes.casts:
+            saved -= block["expand"]
+            yield moment(name, "cast of expand's gradient", gradients, saved, held + R + (e + r) * F * C)
 
         # Attention, from its end.
         gradients += expand + norm + attention // 4

@@ -1,13 +1,15 @@
 """A GPU's operators where there is no GPU: called by name, on tensors without numbers."""
 
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
+from torch.utils.checkpoint import checkpoint
 
-from minigpt import GPT, attention
+from minigpt import GPT, attention, model
 from minigpt.allocations import Step
 
 aten = torch.ops.aten
@@ -38,6 +40,8 @@ def gpu_operators(monkeypatch):
         patch.setattr(F, "scaled_dot_product_attention", fused_attention)
         patch.setattr(torch.Tensor, "softmax", softmax)
         patch.setattr(attention, "in_16_bits_on_a_cpu", lambda x: False)
+        # Random states, also a GPU's, are kept in the CPU's memory.
+        patch.setattr(model, "checkpoint", partial(checkpoint, preserve_rng_state=False))
         yield
 
 

