@@ -1,8 +1,12 @@
+import importlib
+import json
 import re
+import sys
 from contextlib import nullcontext
 
 import pytest
 import torch
+from conftest import ROOT
 from gpu_operators import gpu_operators, tracked_peak, without_numbers
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -22,6 +26,18 @@ from minigpt.memory import (
 )
 
 HOMEWORK = CONFIGS["homework"]
+
+
+def benchmark(name):
+    """A program of benchmarks/ as a module."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.pop(0)
+
+
+training_memory_benchmark, gpu_memory_benchmark = benchmark("training_memory"), benchmark("gpu_memory")
 
 
 @st.composite
@@ -198,6 +214,51 @@ def test_the_homeworks_step(how, on_gpu, peak, monkeypatch):
     operators = gpu_operators(monkeypatch) if on_gpu else nullcontext()
     with without_numbers(monkeypatch), operators:
         assert predicted.peak_bytes == pytest.approx(tracked_peak(Step(HOMEWORK, 1, **how)), rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", training_memory_benchmark.CASES)
+def test_the_homeworks_real_step(name):
+    row = training_memory_benchmark.measure(name)
+    assert row["predicted_peak_bytes"] == pytest.approx(row["measured_peak_bytes"], rel=1e-3)
+
+
+def test_the_stored_measurement_is_todays_prediction():
+    results = json.loads((ROOT / "benchmarks/results/training_memory.json").read_text(encoding="utf-8"))["results"]
+    assert "explicit attention" in [row["case"] for row in results]
+    for row in results:
+        dropout, how = training_memory_benchmark.CASES[row["case"]]
+        predicted = training_memory(HOMEWORK.but(dropout=dropout), 1, **how)
+        assert row["predicted_peak_bytes"] == predicted.peak_bytes
+        assert row["predicted_moment"] == predicted.peak.name
+        assert row["predicted_peak_bytes"] == pytest.approx(row["measured_peak_bytes"], rel=1e-3)
+        assert row["measured_phase"] in row["predicted_moment"]
+
+
+def test_gpu_benchmark_predicts_every_case():
+    cases = list(gpu_memory_benchmark.cases())
+    assert len({tuple(case.items()) for case in cases}) == len(cases) >= 64 + 8
+    assert {case["batch_size"] for case in cases} == {1, 2, 4, 8}
+    for case in cases:
+        assert gpu_memory_benchmark.row(case, None)["fits"] is False
+        assert gpu_memory_benchmark.predict(case).peak_bytes > 0
+
+
+def test_gpu_benchmarks_row_accounts_for_all_bytes():
+    case = next(gpu_memory_benchmark.cases())
+    predicted = gpu_memory_benchmark.predict(case).peak_bytes
+    # Made up, to see the arithmetic: 100 bytes of workspace, 20 idle, 3 of context.
+    measured = {"workspace_bytes": 100, "allocated_bytes": predicted + 100}
+    measured |= {"reserved_bytes": predicted + 120, "driver_bytes": predicted + 123}
+    row = gpu_memory_benchmark.row(case, measured)
+    assert (row["error"], row["fragmentation_bytes"], row["context_bytes"]) == (0, 20, 3)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_gpu_benchmark_says_that_there_is_no_gpu(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["gpu_memory.py"])
+    with pytest.raises(SystemExit, match="there must be a GPU that PyTorch can use"):
+        gpu_memory_benchmark.main()
 
 
 def test_a_trace_ends_where_it_began_and_meets_all_phases():
