@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from minigpt.attention import KVCache, MultiHeadAttention
 from minigpt.config import GPTConfig
@@ -77,6 +78,11 @@ class GPT(nn.Module):
     `GPT(CONFIGS["gpt2"])` has 124,439,808 parameters.
     """
 
+    #: True: for backward, keep what enters a block and nothing else of it, and run the block once
+    #: more when backward arrives there. Less memory, the same numbers, a forward more arithmetic
+    #: (Chen et al. 2016). Set it on one model, or here for all of them.
+    checkpointing = False
+
     def __init__(self, config: GPTConfig):
         super().__init__()
         self.config = config
@@ -127,7 +133,10 @@ class GPT(nn.Module):
         self.check_tokens(tokens, targets, start)
         x = self.embed(tokens, start)  # (B, T, C)
         for i, block in enumerate(self.blocks):
-            x = block(x, None if cache is None else cache[i])  # (B, T, C)
+            if self.checkpointing and cache is None:
+                x = checkpoint(block, x, use_reentrant=False)  # (B, T, C)
+            else:
+                x = block(x, None if cache is None else cache[i])  # (B, T, C)
         x = self.norm(x)  # (B, T, C)
         logits = self.head(x)  # (B, T, V)
         if targets is None:

@@ -24,6 +24,16 @@ FLAGS = [
 torch.set_num_threads(2)
 
 
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", default=False, help="run tests marked slow, too")
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if item.get_closest_marker("slow") and not config.getoption("--slow", False):
+            item.add_marker(pytest.mark.skip(reason="slow; --slow runs it"))
+
+
 @pytest.fixture(autouse=True)
 def seed():
     torch.manual_seed(0)

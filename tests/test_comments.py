@@ -30,6 +30,8 @@ def calls(attention, model, sampling, evaluation, train):
     # Rebuilt from this module's classes, so that a planted copy is what runs.
     gpt, layer = model.GPT(CONFIG).eval(), attention.MultiHeadAttention(CONFIG.d_model, CONFIG.n_heads)
     relu = model.GPT(CONFIG.but(activation="relu")).eval()
+    frugal = model.GPT(CONFIG)
+    frugal.checkpointing = True
 
     def cached(**options):
         cache = attention.KVCache(CONFIG.context_length)
@@ -47,6 +49,7 @@ def calls(attention, model, sampling, evaluation, train):
     yield lambda: attention.MultiHeadAttention(CONFIG.d_model, CONFIG.n_heads), T, T
     yield lambda: gpt(tokens, tokens), T, T
     yield lambda: relu(tokens), T, T
+    yield lambda: frugal(tokens), T, T
     yield lambda: gpt.attention_weights(tokens), T, T
     yield lambda: layer(x), T, T
     yield cached(), T, PAST + T

@@ -92,6 +92,27 @@ def test_gradients():
     assert torch.autograd.gradcheck(loss, weights)
 
 
+@pytest.mark.parametrize("attention_dropout", [0.0, 0.2])
+def test_checkpointing_changes_no_number(attention_dropout):
+    config = GPTConfig(vocab_size=31, context_length=9, d_model=12, n_heads=3, n_layers=2, dropout=0.1)
+    model = GPT(config.but(attention_dropout=attention_dropout))
+    tokens, targets = torch.randint(31, (2, 3, 9))
+    runs, kept = [], []
+    for checkpointing in (False, True):
+        model.checkpointing = checkpointing
+        model.zero_grad()
+        torch.manual_seed(1)
+        numbers = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x, n=numbers: n.append(x.numel()) or x, lambda x: x):
+            logits, loss = model(tokens, targets)
+        loss.backward()
+        runs.append([logits, loss, *(p.grad.clone() for p in model.parameters())])
+        kept.append(sum(numbers))
+    for without, with_it in zip(*runs, strict=True):
+        assert torch.equal(without, with_it)
+    assert kept[1] < kept[0] / 2
+
+
 def test_untrained_it_guesses_evenly():
     model = GPT(CONFIGS["mini"]).eval()
     _, loss = model(some_tokens(model.config, T=64), some_tokens(model.config, T=64))

@@ -1,0 +1,166 @@
+"""What a training step really allocates: the measurement beside memory.py's prediction, with the same arguments."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from minigpt.config import GPTConfig
+from minigpt.model import GPT
+
+#: What torch.autocast is given; None where there is nothing to cast.
+CASTS = {"fp32": None, "amp-bf16": torch.bfloat16, "amp-fp16": torch.float16, "bf16": None}
+
+#: The phases of a step, in the order of time.
+PHASES = ("forward", "backward", "optimizer", "clearing")
+
+
+class Step:
+    """A model, an optimizer and a batch of random tokens, ready to train. Arguments as in `training_memory`.
+
+    >>> from minigpt import CONFIGS
+    >>> step = Step(CONFIGS["mini"], batch_size=2)
+    >>> for phase in step.phases.values():
+    ...     phase()
+    """
+
+    def __init__(
+        self,
+        config: GPTConfig,
+        batch_size: int,
+        sequence_length: int | None = None,
+        precision: str = "fp32",
+        optimizer: str = "adamw",
+        attention: str = "explicit",
+        checkpointing: bool = False,
+        device: str = "cpu",
+    ):
+        with torch.device(device), default_dtype(torch.bfloat16 if precision == "bf16" else torch.float32):
+            model = GPT(config)
+        model.checkpointing = checkpointing
+        for block in model.blocks:
+            block.attention.fused = attention == "fused"
+        self.model = model
+        self.optimizer = make_optimizer(optimizer, model)
+        self.precision, self.device = precision, device
+        shape = (batch_size, sequence_length or config.context_length)
+        self.tokens = torch.randint(config.vocab_size, shape, device=device)
+        self.targets = torch.randint(config.vocab_size, shape, device=device)
+        self.logits = self.loss = None
+
+    def forward(self) -> None:
+        """Predict, and keep the logits, as a training loop does that scores them."""
+        cast = CASTS[self.precision]
+        with torch.autocast(self.device, cast) if cast else nullcontext():
+            self.logits, self.loss = self.model(self.tokens, self.targets)
+
+    def backward(self) -> None:
+        """Compute the gradients. (Those of fp16 are not scaled, which changes their bytes by three numbers.)"""
+        self.loss.backward()
+
+    def optimizer_step(self) -> None:
+        """Change the parameters."""
+        self.optimizer.step()
+
+    def clearing(self) -> None:
+        """Let go of all that the next step makes anew."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.logits = self.loss = None
+
+    @property
+    def phases(self) -> dict[str, Callable[[], None]]:
+        """What a step consists of, in the order of time."""
+        names = (self.forward, self.backward, self.optimizer_step, self.clearing)
+        return dict(zip(PHASES, names, strict=True))
+
+    @property
+    def standing_bytes(self) -> int:
+        """What there is between two steps: parameters, the optimizer's states, the batch."""
+        states = [t for state in self.optimizer.state.values() for t in state.values() if torch.is_tensor(t)]
+        there = [*self.model.parameters(), self.tokens, self.targets]
+        there += [t for t in states if t.device.type == self.tokens.device.type]
+        return sum(t.nbytes for t in there)
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """What tensors of floating-point numbers are made of, for a while."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def make_optimizer(name: str, model: torch.nn.Module) -> torch.optim.Optimizer:
+    """One of `memory.OPTIMIZERS`, with PyTorch's defaults."""
+    options = {
+        "adamw": {},
+        "adamw-fused": {"fused": True},
+        "adamw-foreach": {"foreach": True},
+        "sgd": {"lr": 1e-3},
+        "sgd-momentum": {"lr": 1e-3, "momentum": 0.9},
+    }[name]
+    kind = torch.optim.AdamW if name.startswith("adamw") else torch.optim.SGD
+    return kind(model.parameters(), **options)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What PyTorch's allocator for CPUs did in one step.
+
+    Attributes:
+        start_bytes: what was there before.
+        live_bytes: what was there after each allocation and each release.
+        phases: for each of them, the phase of the step that it fell into.
+        operations: and the operations it happened in, the outermost first.
+    """
+
+    start_bytes: int
+    live_bytes: list[int]
+    phases: list[str]
+    operations: list[tuple[str, ...]]
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most that was there at once."""
+        return max(self.live_bytes)
+
+    @property
+    def peak_phase(self) -> str:
+        """The phase that the peak fell into."""
+        return self.phases[self.live_bytes.index(self.peak_bytes)]
+
+
+def trace(step: Step) -> Trace:
+    """Do a step on a CPU, and a second one under the profiler, when the optimizer's states are there."""
+    for phase in step.phases.values():
+        phase()
+    start = step.standing_bytes
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        for name, phase in step.phases.items():
+            with record_function(name):
+                phase()
+    events = recorded.profiler.kineto_results.events()
+    # What allocates at the same nanosecond stays in the order it was recorded in.
+    changes = sorted((e for e in events if e.name() == "[memory]"), key=lambda e: e.start_ns())
+    spans = sorted((e for e in events if e.name() != "[memory]"), key=lambda e: (e.start_ns(), -e.end_ns()))
+    live, open_spans, following = start, [], 0
+    found = Trace(start, [], [], [])
+    for change in changes:
+        now = change.start_ns()
+        while following < len(spans) and spans[following].start_ns() <= now:
+            open_spans.append(spans[following])
+            following += 1
+        open_spans = [span for span in open_spans if span.end_ns() >= now]
+        names = tuple(span.name() for span in open_spans)
+        phase = next((name for name in names if name in PHASES), None)
+        if phase:
+            live += change.nbytes()
+            found.live_bytes.append(live)
+            found.phases.append(phase)
+            found.operations.append(names)
+    return found

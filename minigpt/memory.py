@@ -1,0 +1,692 @@
+"""How many bytes: a training step's memory, from the configuration alone, and when it is fullest.
+
+Letters besides those of attention.py and model.py, each a number of bytes unless said otherwise:
+
+    N  positions in the batch, B·T                  r  a number of the parameters, the residual stream and
+    A  attention weights in a layer, B·H·T·T           the loss: 4, in pure bf16 2
+    P  all parameters                               e  a number that a matrix product gives: 4, in 16 bits 2
+    E  the token embedding, r·V·C                   s  an attention weight: r on a GPU, e on a CPU
+    Z  the logits, e·N·V                            t  a LayerNorm's mean or deviation: 4, but r on a CPU
+
+A step is: forward, backward, optimizer, gradients set to None, and it is the second or a later one: the
+optimizer's states are there, and nothing but they and the parameters is left over from the step before. Whoever
+calls the model holds its logits until the end, as `train.Trainer` does. What PyTorch allocates for tensors is
+counted; what a GPU's context, the workspaces of its libraries and the allocator's rounding take comes on top.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil, prod
+
+from minigpt.config import GPTConfig, check_size, check_switch
+from minigpt.parameters import attention_params, count_params, norm_params
+from minigpt.table import Table
+
+#: How numbers are stored. "amp-...": parameters in 32 bits, products in 16 (automatic mixed
+#: precision, torch.autocast); "bf16": everything in 16.
+PRECISIONS = ("fp32", "amp-bf16", "amp-fp16", "bf16")
+
+#: "adamw" is what PyTorch takes by default: all tensors at once (foreach) on a GPU, a loop over them on a CPU.
+OPTIMIZERS = ("adamw", "adamw-fused", "adamw-foreach", "sgd", "sgd-momentum")
+
+#: PyTorch's random state on a CPU, which checkpointing stores for each block, to drop the same numbers again.
+RANDOM_STATE_BYTES = 5_056
+
+#: The moments of a step at which memory can be fullest, in the order of time.
+MOMENTS = (
+    "forward of a block",
+    "end of forward",
+    "start of backward",
+    "backward of the head",
+    "backward of a block",
+    "end of backward",
+    "optimizer step",
+)
+
+#: How N processes share the work.
+STRATEGIES = ("ddp", "zero1", "zero2", "zero3", "fsdp", "tensor")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What is there at one moment of a step.
+
+    Attributes:
+        name: one of `MOMENTS`.
+        detail: which operation of it.
+        parameters_bytes, gradients_bytes, optimizer_bytes: gradients as far as backward has come.
+        saved_bytes: activations that forward kept and backward still needs, and the batch itself.
+        temporaries_bytes: the logits that the caller holds, and what an operation reads, writes or
+            passes on to the next one.
+    """
+
+    name: str
+    detail: str
+    parameters_bytes: int
+    gradients_bytes: int
+    optimizer_bytes: int
+    saved_bytes: int
+    temporaries_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """The parts' sum."""
+        return (
+            self.parameters_bytes
+            + self.gradients_bytes
+            + self.optimizer_bytes
+            + self.saved_bytes
+            + self.temporaries_bytes
+        )
+
+
+@dataclass(frozen=True)
+class TrainingMemory:
+    """What `training_memory` returns.
+
+    Attributes:
+        parameters_bytes: P.
+        gradients_bytes: all of them, at the end of backward; as many as P.
+        optimizer_bytes: its states, and for Adam a counter of 4 bytes a tensor.
+        logits_bytes: Z.
+        saved: what forward keeps for backward, by layer and operation:
+            `saved["block 0"]["attention"]`. The layers are "embedding", "block 0" to
+            "block L-1" and "head". The batch, read at one end and scored at the other, is part of it.
+        moments: the candidates for the peak, in the order of time.
+    """
+
+    parameters_bytes: int
+    gradients_bytes: int
+    optimizer_bytes: int
+    logits_bytes: int
+    saved: Mapping[str, Mapping[str, int]]
+    moments: tuple[Moment, ...]
+
+    @property
+    def saved_bytes(self) -> int:
+        """What forward has kept for backward when it is done."""
+        return sum(self.saved_by_layer.values())
+
+    @property
+    def saved_by_layer(self) -> dict[str, int]:
+        """Bytes kept by each layer."""
+        return {layer: sum(operations.values()) for layer, operations in self.saved.items()}
+
+    @property
+    def saved_by_operation(self) -> dict[str, int]:
+        """Bytes kept by each operation, over all layers."""
+        total: dict[str, int] = {}
+        for operations in self.saved.values():
+            for operation, size in operations.items():
+                total[operation] = total.get(operation, 0) + size
+        return total
+
+    @property
+    def peak(self) -> Moment:
+        """The moment with the most bytes; the first, if several have as many."""
+        return max(self.moments, key=lambda moment: moment.total_bytes)
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most bytes that are there at once."""
+        return self.peak.total_bytes
+
+    @property
+    def table(self) -> Table:
+        """The peak's parts."""
+        peak = self.peak
+        parts = ("parameters", "gradients", "optimizer", "saved", "temporaries")
+        rows = [(part, getattr(peak, f"{part}_bytes")) for part in parts]
+        return Table(("part", "bytes"), rows, total=peak.total_bytes, caption=f"The peak: {peak.name}, {peak.detail}")
+
+
+class Sizes:
+    """The letters of this module for one configuration, batch and way of computing, and what forward keeps.
+
+    Args and errors: those of `training_memory`.
+    """
+
+    def __init__(self, config, batch_size, sequence_length, precision, attention, device):
+        T = config.context_length if sequence_length is None else sequence_length
+        check_size("batch_size", batch_size)
+        check_size("sequence_length", T)
+        if config.context_length < T:
+            raise ValueError(f"sequence_length must be at most context_length={config.context_length}; got {T}")
+        check_choice("precision", precision, PRECISIONS)
+        check_choice("attention", attention, ("explicit", "fused"))
+        check_choice("device", device, ("cpu", "cuda"))
+        if device == "cpu" and precision == "amp-fp16":
+            raise ValueError("precision must be fp32, amp-bf16 or bf16 on a CPU; got 'amp-fp16'")
+        if device == "cpu" and attention == "fused" and (precision != "fp32" or config.attention_dropout > 0):
+            raise ValueError(
+                "attention must be 'explicit' on a CPU in 16 bits or with attention_dropout, for want of a kernel; "
+                f"got 'fused' with precision={precision!r}, attention_dropout={config.attention_dropout}"
+            )
+        self.config, self.device, self.explicit = config, device, attention == "explicit"
+        self.B, self.T, self.N = batch_size, T, batch_size * T
+        self.r = 2 if precision == "bf16" else 4
+        self.e = 4 if precision == "fp32" else 2
+        self.s = self.r if device == "cuda" else self.e
+        self.t = 4 if device == "cuda" else self.r
+        #: Whether products are computed in fewer bits than their inputs have, which are copied for it.
+        self.casts = self.e != self.r
+        #: Numbers in the attention weights of a layer.
+        self.weights = batch_size * config.n_heads * T * T
+        #: Bytes of (B, T, C) in the residual stream, of (B, T, C) and (B, T, F) between products, and of the logits.
+        self.R = self.r * self.N * config.d_model
+        self.n = self.e * self.N * config.d_model
+        self.f = self.e * self.N * config.d_ff
+        self.Z = self.e * self.N * config.vocab_size
+
+    def mask(self, probability: float, numbers: int, number_bytes: int) -> int:
+        """What dropout keeps: on a GPU a byte for each number, on a CPU a factor of its type."""
+        return 0 if probability == 0 else numbers * (1 if self.device == "cuda" else number_bytes)
+
+    def copy(self, rows: int, columns: int) -> int:
+        """A weight once more in 16 bits, if products are computed in fewer bits than weights have."""
+        return self.casts * self.e * rows * columns
+
+    @property
+    def branch_mask(self) -> int:
+        """What the dropout behind attention or feed-forward keeps."""
+        return self.mask(self.config.dropout, self.N * self.config.d_model, self.e)
+
+    @property
+    def norm(self) -> int:
+        """What a LayerNorm keeps: its input, and a mean and a deviation for each position."""
+        return self.R + 2 * self.t * self.N
+
+    @property
+    def is_dropped_or_cast(self) -> bool:
+        """Whether the product with the values reads other numbers than the softmax wrote."""
+        return self.config.attention_dropout > 0 or self.s != self.e
+
+    @property
+    def looks(self) -> int:
+        """What the explicit attention keeps of its (T, T) weights: the softmax, dropout's mask, what was left of it."""
+        mask = self.mask(self.config.attention_dropout, self.weights, self.s)
+        return self.s * self.weights + mask + self.is_dropped_or_cast * self.e * self.weights
+
+    @property
+    def look_temporaries(self) -> int:
+        """What is there while the softmax computes: outputs of the projections, scaled queries, scores, mask."""
+        scores = 2 * self.e * self.weights + self.s * self.weights + (self.s != self.e) * self.s * self.weights
+        # The products want a batch of matrices: heads that lie apart in memory are copied.
+        copied = 2 * self.n if self.B > 1 and self.config.n_heads > 1 else 0
+        normed = self.R if self.casts else 0
+        return normed + 4 * self.n + copied + scores + 2 * self.e * self.T**2
+
+    @property
+    def fused(self) -> int:
+        """What a fused kernel keeps besides queries, keys, values and output: a logarithm for each row, and a seed."""
+        rows = 4 * self.B * self.config.n_heads
+        if self.device == "cpu":
+            return rows * self.T
+        # In 32 bits the kernel named "efficient", which pads rows to 32; in 16 bits "flash".
+        return rows * 32 * ceil(self.T / 32) + 16 if self.e == 4 else rows * self.T + 24
+
+    def block(self) -> dict[str, int]:
+        """What forward keeps of one block, by operation."""
+        C, F = self.config.d_model, self.config.d_ff
+        # The three projections read the same numbers; each casts them for itself.
+        inputs = 3 * self.n if self.casts else self.n
+        return {
+            "norm1": self.norm,
+            "query, key, value": inputs + 3 * self.copy(C, C),
+            "attention": 3 * self.n + (self.looks if self.explicit else self.fused),
+            "output": self.n + self.copy(C, C),
+            "dropout after attention": self.branch_mask,
+            "norm2": self.norm,
+            "expand": self.n + self.copy(C, F),
+            # GELU's slope depends on what went in. ReLU's can be told from what came out, which contract keeps.
+            "activation": 0 if self.config.activation == "relu" else self.f,
+            "contract": self.f + self.copy(F, C),
+            "dropout after feed-forward": self.branch_mask,
+        }
+
+    def embedding(self) -> dict[str, int]:
+        """What forward keeps before the first block; token ids and positions are 8 bytes each."""
+        mask = self.mask(self.config.dropout, self.N * self.config.d_model, self.r)
+        return {"tokens": 8 * self.N, "positions": 8 * self.T, "embedding dropout": mask}
+
+    def head(self) -> dict[str, int]:
+        """What forward keeps behind the last block; the loss keeps log softmax, the sum of its weights and targets."""
+        C, V = self.config.d_model, self.config.vocab_size
+        return {
+            "last norm": self.norm,
+            "head": self.n + self.copy(C, V),
+            "loss": self.r * self.N * V + self.r + 8 * self.N,
+        }
+
+
+def training_memory(
+    config: GPTConfig,
+    batch_size: int,
+    sequence_length: int | None = None,
+    precision: str = "fp32",
+    optimizer: str = "adamw",
+    attention: str = "explicit",
+    checkpointing: bool = False,
+    device: str = "cpu",
+) -> TrainingMemory:
+    """The memory of one training step, without building the model.
+
+    Args:
+        config: the model.
+        batch_size: B, sequences read at once.
+        sequence_length: T, positions of each; context_length, if not given.
+        precision: one of `PRECISIONS`.
+        optimizer: one of `OPTIMIZERS`, with PyTorch's defaults and all parameters in one group.
+        attention: "explicit", the formula as `MultiHeadAttention` spells it out, or "fused", PyTorch's kernel.
+        checkpointing: whether `GPT.checkpointing` is on.
+        device: "cpu" or "cuda". They differ in what dropout keeps (a GPU one byte a number, a CPU a whole
+            number), in the type of an attention weight under autocast, in LayerNorm's in 16
+            bits, in the kernels behind "fused" and in what "adamw" means.
+
+    Raises:
+        TypeError, ValueError: an argument is of the wrong type or impossible, or the combination is:
+            16 bits or attention dropout with "fused" on a CPU, where there is no such kernel, and fp16
+            on a CPU. The message names the argument, its value and what would be right.
+
+    On a CPU, saved activations are PyTorch's to the byte, and the peak is its allocator's within 0.1 % where no
+    library allocates for itself: oneDNN does so in products of 16 bits, and the fused attention in backward, which
+    shows where the vocabulary is small. For device="cuda" that was tested with a GPU's operators called by name in a
+    simulation, not on a GPU. There, heads are supposed to be at most 256 wide and a multiple of 8, or PyTorch
+    takes other kernels than those behind "fused".
+
+    Source: the operations' order is that of model.py and of PyTorch's autograd; checkpointing is Chen et al. (2016),
+    mixed precision Micikevicius et al. (2018).
+
+    >>> from minigpt import CONFIGS
+    >>> memory = training_memory(CONFIGS["homework"], batch_size=1)
+    >>> memory.peak_bytes, memory.peak.name
+    (6468650772, 'start of backward')
+    """
+    sizes = Sizes(config, batch_size, sequence_length, precision, attention, device)
+    check_choice("optimizer", optimizer, OPTIMIZERS)
+    check_switch("checkpointing", checkpointing)
+    parameters = sizes.r * count_params(config)
+    states, scratch = optimizer_bytes(config, optimizer, sizes)
+    block = {"norm1": sizes.r * sizes.N * config.d_model} if checkpointing else sizes.block()
+    blocks = {f"block {i}": block for i in range(config.n_layers)}
+    return TrainingMemory(
+        parameters_bytes=parameters,
+        gradients_bytes=parameters,
+        optimizer_bytes=states,
+        logits_bytes=sizes.Z,
+        saved={"embedding": sizes.embedding(), **blocks, "head": sizes.head()},
+        moments=tuple(moments(sizes, parameters, states, scratch, checkpointing)),
+    )
+
+
+def moments(sizes: Sizes, parameters: int, optimizer: int, scratch: int, checkpointing: bool) -> Iterator[Moment]:
+    """The moments that can be the fullest, in the order of time.
+
+    Args:
+        sizes: the letters.
+        parameters, optimizer: bytes of the parameters and of the optimizer's states.
+        scratch: what the optimizer needs while it steps.
+        checkpointing: as in `training_memory`.
+    """
+    config, e, r, n, f, R, Z = sizes.config, sizes.e, sizes.r, sizes.n, sizes.f, sizes.R, sizes.Z
+    C, F, V, L = config.d_model, config.d_ff, config.vocab_size, config.n_layers
+    block, embedding, head = sizes.block(), sizes.embedding(), sizes.head()
+    loss, whole = r * sizes.N * V, sum(block.values())
+    kept = R if checkpointing else whole
+
+    def moment(name: str, detail: str, gradients: int, saved: int, temporaries: int) -> Moment:
+        return Moment(name, detail, parameters, gradients, optimizer, saved, temporaries)
+
+    # Forward has kept the embedding and all blocks but the last, in which it computes the attention weights. The
+    # targets have been there all the time.
+    targets, batch = 8 * sizes.N, 16 * sizes.N
+    below = sum(embedding.values()) + targets
+    inside = block["norm1"] + block["query, key, value"]
+    # A checkpointed block leaves behind a random state and, until forward has ended, its weights in 16 bits.
+    state = checkpointing * RANDOM_STATE_BYTES * (sizes.device == "cpu")
+    left = state + checkpointing * (4 * sizes.copy(C, C) + 2 * sizes.copy(C, F))
+    if sizes.explicit:
+        saved = below + (L - 1) * kept + inside
+        yield moment("forward of a block", "softmax", 0, saved, sizes.look_temporaries + (L - 1) * left + state)
+    if not checkpointing:
+        branches = (2 + (config.dropout > 0)) * n + R + sizes.casts * R
+        yield moment("forward of a block", "sum", 0, below + L * whole, branches)
+
+    # Forward has ended. The loss in 32 bits needs the logits in 32 bits for a moment.
+    everything = below + L * kept + sum(head.values()) - targets
+    yield moment("end of forward", "log softmax", 0, everything, Z + sizes.casts * (loss + R) + L * left)
+
+    # The loss's gradient by log softmax, and log softmax's by the logits: each as large as the logits.
+    yield moment("start of backward", "log softmax", 0, everything, Z + 2 * loss + L * state)
+
+    # The head's gradients: by its weight, which a tied embedding will have to wait for, and by its input.
+    E, norm = r * V * C, r * norm_params(C, config.bias)
+    saved = everything - head["loss"] + targets
+    if sizes.casts:
+        yield moment("backward of the head", "cast", E, saved - head["head"], Z + R + e * V * C)
+    yield moment("backward of the head", "product", 0, saved, 2 * Z + n + e * V * C)
+
+    # Blocks, from the last to the first. What flows from one to the next is the residual's gradient, R. Where it is not
+    # what the product in front of it gave, there is a second one of that kind, n.
+    expand, contract = (r * (F * C + config.bias * width) for width in (F, C))
+    attention = r * attention_params(C, config.bias)
+    name, A = "backward of a block", sizes.weights
+    for done in range(L):
+        gradients = E + norm + done * (expand + contract + attention + 2 * norm)
+        others = below + (L - done - 1) * kept
+        held = Z + R + (L - done) * state
+        if checkpointing:
+            held_too = held + state + sizes.casts * n
+            if sizes.explicit:
+                yield moment(name, "softmax once more", gradients, others + inside, held_too + sizes.look_temporaries)
+            # Backward takes over as soon as forward has kept all that is to be kept.
+            hidden = sizes.f if config.activation == "relu" else 0
+            is_dropped = config.dropout > 0
+            # On a GPU dropout's mask is made together with its result, on a CPU before.
+            result = n if is_dropped and sizes.device == "cuda" else 0
+            branches = (1 + is_dropped) * n + max(hidden + sizes.casts * R, sizes.branch_mask + result)
+            saved = others + whole - sizes.branch_mask
+            yield moment(name, "contract once more", gradients, saved, held_too + branches)
+
+        # Feed-forward, from its end.
+        saved = others + whole - sizes.branch_mask
+        is_changed = sizes.casts or config.dropout > 0
+        yield moment(name, "contract", gradients, saved, held + is_changed * n + f + e * F * C)
+        saved -= block["activation"] + sizes.copy(F, C)
+        if sizes.casts:
+            yield moment(name, "cast of contract's gradient", gradients, saved, held + f + (e + r) * F * C)
+        gradients += contract
+        yield moment(name, "activation", gradients, saved, held + 2 * f)
+        saved -= f
+        yield moment(name, "expand", gradients, saved, held + n + f + e * F * C)
+        if sizes.casts:
+            saved -= block["expand"]
+            yield moment(name, "cast of expand's gradient", gradients, saved, held + R + (e + r) * F * C)
+
+        # Attention, from its end.
+        gradients += expand + norm + attention // 4
+        saved = others + inside + block["attention"]
+        if sizes.explicit:
+            yield moment(name, "product with the values", gradients, saved, held + 2 * n + e * A)
+            saved -= n + sizes.is_dropped_or_cast * e * A
+            if config.attention_dropout > 0:
+                yield moment(name, "attention dropout", gradients, saved, held + n + 2 * sizes.s * A)
+            saved = others + inside + 2 * n + sizes.s * A
+            yield moment(name, "softmax", gradients, saved, held + n + 2 * sizes.s * A)
+        else:
+            yield moment(name, "fused attention", gradients, saved + n, held + 4 * n)
+        gradients += 3 * attention // 4
+        saved = others + block["norm1"] + n + sizes.copy(C, C)
+        yield moment(name, "query, key, value", gradients, saved, held + R + 2 * n)
+
+    # A token embedding that is the head, too, gets two gradients, which are added up: into a third tensor, unless the
+    # first is a copy that nobody else has.
+    both = max(E, R) if not sizes.casts else R
+    sum_of_two = E + both if config.tie_weights else R
+    yield moment("end of backward", "token embedding", parameters, batch, Z + sum_of_two)
+    yield moment("optimizer step", "update", parameters, batch, Z + scratch)
+
+
+def optimizer_bytes(config: GPTConfig, optimizer: str, sizes: Sizes) -> tuple[int, int]:
+    """What an optimizer keeps from step to step, and what it needs besides while it steps."""
+    numbers = [prod(shape) for shape in parameter_shapes(config).values()]
+    parameters = sizes.r * sum(numbers)
+    if optimizer == "sgd":
+        return 0, 0
+    if optimizer == "sgd-momentum":
+        return parameters, 0
+    # Adam counts its steps for each tensor. On a GPU, unless fused, the counters are in the CPU's memory.
+    counters = 0 if sizes.device == "cuda" and optimizer != "adamw-fused" else 4 * len(numbers)
+    if optimizer == "adamw-fused":
+        scratch = 0
+    elif optimizer == "adamw-foreach" or sizes.device == "cuda":
+        # The root of all second moments at once.
+        scratch = parameters
+    else:
+        # A tensor's root and its quotient, and the quotient of the tensor before.
+        scratch = sizes.r * max(before + 2 * this for before, this in pairwise([0, *numbers]))
+    return 2 * parameters + counters, scratch
+
+
+def parameter_shapes(config: GPTConfig) -> dict[str, tuple[int, ...]]:
+    """The name and shape of each parameter of `GPT(config)`, in its order."""
+    C, F, V = config.d_model, config.d_ff, config.vocab_size
+
+    def with_bias(name: str, *shape: int) -> dict[str, tuple[int, ...]]:
+        return {f"{name}.weight": shape} | ({f"{name}.bias": shape[:1]} if config.bias else {})
+
+    shapes = {"token_embedding.weight": (V, C), "position_embedding.weight": (config.context_length, C)}
+    for i in range(config.n_layers):
+        shapes |= with_bias(f"blocks.{i}.norm1", C)
+        for projection in ("query", "key", "value", "output"):
+            shapes |= with_bias(f"blocks.{i}.attention.{projection}", C, C)
+        shapes |= with_bias(f"blocks.{i}.norm2", C)
+        shapes |= with_bias(f"blocks.{i}.feed_forward.expand", F, C)
+        shapes |= with_bias(f"blocks.{i}.feed_forward.contract", C, F)
+    shapes |= with_bias("norm", C)
+    return shapes if config.tie_weights else shapes | {"head.weight": (V, C)}
+
+
+def max_batch_size(config: GPTConfig, memory_bytes: int, sequence_length: int | None = None, **how) -> int:
+    """The most sequences a step can read at once without its peak exceeding a memory; 0, if not even one fits.
+
+    Args:
+        config: the model.
+        memory_bytes: what there is for tensors, at least 1. A GPU of 80 GB has less: its context, the
+            workspaces of libraries and gaps between tensors take their share.
+        sequence_length, how: the other arguments of `training_memory`.
+
+    Raises:
+        TypeError, ValueError: as `training_memory`, or memory_bytes is no int of at least 1.
+
+    >>> from minigpt import CONFIGS
+    >>> max_batch_size(CONFIGS["homework"], 24 * 10**9, device="cuda")
+    7
+    """
+    check_size("memory_bytes", memory_bytes)
+
+    def fits(batch_size: int) -> bool:
+        return training_memory(config, batch_size, sequence_length, **how).peak_bytes <= memory_bytes
+
+    # More sequences need more memory: double what fits until it doesn't, then halve the gap.
+    fitting, too_many = 0, 1
+    while fits(too_many):
+        fitting, too_many = too_many, 2 * too_many
+    while too_many - fitting > 1:
+        middle = (fitting + too_many) // 2
+        fitting, too_many = (middle, too_many) if fits(middle) else (fitting, middle)
+    return fitting
+
+
+def kv_cache_bytes(config: GPTConfig, batch_size: int = 1, length: int | None = None, precision: str = "fp32") -> int:
+    """Keys and values of all layers: 2·L·B·S·C numbers of e bytes.
+
+    Args:
+        config: the model.
+        batch_size: B, sequences that are continued.
+        length: S, positions there is room for. `KVCache` reserves context_length, which it is if not given.
+        precision: one of `PRECISIONS`.
+
+    Raises:
+        TypeError, ValueError: an argument is of the wrong type or impossible.
+
+    >>> from minigpt import CONFIGS
+    >>> kv_cache_bytes(CONFIGS["homework"])
+    125829120
+    """
+    length = config.context_length if length is None else length
+    sizes = Sizes(config, batch_size, length, precision, "explicit", "cuda")
+    return 2 * config.n_layers * sizes.n
+
+
+@dataclass(frozen=True)
+class InferenceMemory:
+    """What `inference_memory` returns.
+
+    Attributes:
+        parameters_bytes: P.
+        kv_cache_bytes: 0 without a cache.
+        temporaries_bytes: the most that is there besides at once.
+    """
+
+    parameters_bytes: int
+    kv_cache_bytes: int
+    temporaries_bytes: int
+
+    @property
+    def peak_bytes(self) -> int:
+        """The parts' sum."""
+        return self.parameters_bytes + self.kv_cache_bytes + self.temporaries_bytes
+
+
+def inference_memory(
+    config: GPTConfig,
+    batch_size: int = 1,
+    sequence_length: int | None = None,
+    precision: str = "fp32",
+    attention: str = "explicit",
+    cache: bool = True,
+    device: str = "cpu",
+) -> InferenceMemory:
+    """The memory of reading a prompt of T positions at once, in eval mode and under torch.no_grad().
+
+    The steps that follow, of one token each, need less.
+
+    Args:
+        cache: whether keys and values are kept, in a cache with room for context_length positions.
+        config, batch_size, sequence_length, attention, device: as in `training_memory`.
+        precision: "fp32" or "bf16". (Under autocast, the weights would be there twice.)
+
+    Raises:
+        TypeError, ValueError: an argument is of the wrong type or impossible.
+
+    >>> from minigpt import CONFIGS
+    >>> inference_memory(CONFIGS["homework"]).peak_bytes
+    1624427520
+    """
+    check_choice("precision", precision, ("fp32", "bf16"))
+    check_switch("cache", cache)
+    sizes = Sizes(
+        config.but(dropout=0.0, attention_dropout=0.0), batch_size, sequence_length, precision, attention, device
+    )
+    n, f, A = sizes.n, sizes.f, sizes.e * sizes.weights
+    # What the block reads, and its norm; queries, keys, values.
+    inside = 5 * n
+    if sizes.explicit:
+        softmax = inside + n + 3 * A + 2 * sizes.e * sizes.T**2
+        # The weights, what they found, the same merged, and the projection of it.
+        attended = max(softmax, inside + A + 3 * n)
+    else:
+        attended = inside + 2 * n
+    # What the block reads, the sum so far, attention's share of it, its norm; feed-forward's share.
+    thought = 4 * n + 2 * f + n
+    return InferenceMemory(
+        parameters_bytes=sizes.r * count_params(config),
+        kv_cache_bytes=kv_cache_bytes(config, batch_size, precision=precision) if cache else 0,
+        temporaries_bytes=8 * sizes.N + max(attended, thought, n + sizes.Z),
+    )
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one of N processes holds between two steps and of gradients, in bytes."""
+
+    parameters_bytes: int
+    gradients_bytes: int
+    optimizer_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """The parts' sum."""
+        return self.parameters_bytes + self.gradients_bytes + self.optimizer_bytes
+
+
+def process_shares(
+    config: GPTConfig, processes: int, strategy: str, precision: str = "fp32", optimizer: str = "adamw"
+) -> tuple[Share, ...]:
+    """What each of N processes holds of parameters, gradients and optimizer states.
+
+    Activations are a matter of each process's share of the batch, but under "tensor". What is put
+    together for a moment, and what is under way between processes, comes on top; with DDP that is
+    once more the gradients' bytes, unless it is told gradient_as_bucket_view=True.
+
+    Args:
+        config: the model.
+        processes: N.
+        strategy: "ddp", everything in each; "zero1", each has a share of the optimizer's states; "zero2",
+            of the gradients, too; "zero3" or "fsdp", of the parameters, too; "tensor", each computes
+            with a part of every matrix.
+        precision: one of `PRECISIONS`.
+        optimizer: one of `OPTIMIZERS`; Adam's counters, 4 bytes a tensor, are left out.
+
+    ZeRO's shares are cut as `torch.distributed.fsdp.fully_shard` cuts them: of each tensor every process gets as
+    many rows (of the first axis) as the others, but the last ones may get fewer, or none. Under "tensor" a
+    process has H / N heads, F / N hidden numbers and such a cut of the vocabulary; LayerNorms, positions and the
+    biases of output and contract are whole in each.
+
+    Returns:
+        One share for each process.
+
+    Raises:
+        TypeError, ValueError: an argument is of the wrong type or impossible, or "tensor" where N divides
+            n_heads or d_ff with a rest.
+
+    Sources: Li et al. (2020) for DDP; Rajbhandari et al. (2020) for ZeRO; Zhao et al. (2023) for FSDP; Shoeybi
+    et al. (2019), section 3, for tensor parallelism.
+
+    >>> from minigpt import CONFIGS
+    >>> process_shares(CONFIGS["gpt3-175b"], 64, "fsdp")[0].total_bytes
+    43651209216
+    """
+    check_size("processes", processes)
+    check_choice("strategy", strategy, STRATEGIES)
+    check_choice("precision", precision, PRECISIONS)
+    check_choice("optimizer", optimizer, OPTIMIZERS)
+    for name in ("n_heads", "d_ff"):
+        if strategy == "tensor" and getattr(config, name) % processes:
+            raise ValueError(f"processes must divide {name}={getattr(config, name)} under 'tensor'; got {processes}")
+    shapes = parameter_shapes(config)
+    number_bytes = 2 if precision == "bf16" else 4
+    states = {"sgd": 0, "sgd-momentum": 1}.get(optimizer, 2)
+    whole = number_bytes * count_params(config)
+    shares = []
+    for rank in range(processes):
+        numbers = (rows_of(rank, processes, shape) for shape in shapes.values())
+        if strategy == "tensor":
+            numbers = (tensor_part(name, shape, rank, processes) for name, shape in shapes.items())
+        part = number_bytes * sum(numbers)
+        parameters = part if strategy in ("zero3", "fsdp", "tensor") else whole
+        gradients = whole if strategy in ("ddp", "zero1") else part
+        shares.append(Share(parameters, gradients, states * (whole if strategy == "ddp" else part)))
+    return tuple(shares)
+
+
+def rows_of(rank: int, processes: int, shape: tuple[int, ...]) -> int:
+    """Numbers in the rank-th process's rows of a tensor that is cut along its first axis, as torch.chunk does it."""
+    rows = ceil(shape[0] / processes)
+    return max(0, min(rows, shape[0] - rank * rows)) * prod(shape[1:])
+
+
+def tensor_part(name: str, shape: tuple[int, ...], rank: int, processes: int) -> int:
+    """Numbers of a parameter that the rank-th process has under tensor parallelism."""
+    if name.endswith(("attention.output.weight", "feed_forward.contract.weight")):
+        return prod(shape) // processes
+    if name.endswith(("output.bias", "contract.bias")) or "norm" in name or "position" in name:
+        return prod(shape)
+    return rows_of(rank, processes, shape)
+
+
+def in_gigabytes(size_bytes: int) -> str:
+    """A size in GB, 10⁹ bytes, and in GiB, 2³⁰.
+
+    >>> in_gigabytes(6_493_800_000)
+    '6.49 GB (6.05 GiB)'
+    """
+    return f"{size_bytes / 1e9:,.2f} GB ({size_bytes / 2**30:,.2f} GiB)"
+
+
+def check_choice(name: str, value, choices: tuple[str, ...]) -> None:
+    """Raise unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
