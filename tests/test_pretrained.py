@@ -61,7 +61,7 @@ def test_the_shipped_model_is_as_good_as_it_says(shipped, tmp_path):
     results = json.loads((FOLDER / "results.json").read_text())
     assert data.facts["train"] == results["data"]["train"] and data.facts["held_out"] == results["data"]["held_out"]
     found, said = evaluate(model, data.held_out, data.token_bytes), results["held_out"]
-    assert (found.tokens, found.bytes) == (said["tokens"], said["bytes"]) == (len(data.held_out) - 1, 346_692)
+    assert (found.tokens, found.bytes) == (said["tokens"], said["bytes"]) == (len(data.held_out) - 1, 346_691)
     assert found.bits_a_byte == pytest.approx(said["bits_a_byte"], abs=0.002) and found.bits_a_byte < 1.9
     assert found.accuracy == pytest.approx(said["accuracy"], abs=0.002)
 
