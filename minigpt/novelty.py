@@ -4,7 +4,7 @@ After McCoy et al. (2023), "How much do language models copy from their training
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from minigpt.config import check_size
 
@@ -23,40 +23,41 @@ def n_grams(sequence: list[str], n: int) -> Iterator[tuple[str, ...]]:
     return zip(*(sequence[i:] for i in range(n)), strict=False)
 
 
-def novelty(text: list[str], source: list[str], n: int) -> float:
-    """The share of a text's n-grams, repetitions counted, that the source does not have.
+def novelty(texts: Sequence[list[str]], source: list[str], n: int) -> float:
+    """The share of the texts' n-grams, repetitions counted, that the source does not have.
 
     Args:
-        text, source: see `words`.
+        texts, source: see `words`.
         n: how many words in a row.
 
     Returns:
         0 if every one of them stands in the source, 1 if none does.
 
     Raises:
-        ValueError: the text has fewer than n words.
+        ValueError: no text has n words.
 
-    >>> novelty(["to", "be", "or", "not"], ["not", "to", "be"], 2)
+    >>> novelty([["to", "be", "or", "not"]], ["not", "to", "be"], 2)
     0.6666666666666666
     """
     check_size("n", n)
-    if len(text) < n:
-        raise ValueError(f"text must have at least n={n} words; got {len(text)}")
-    grams = list(n_grams(text, n))
+    grams = [gram for text in texts for gram in n_grams(text, n)]
+    if not grams:
+        longest = max(map(len, texts), default=0)
+        raise ValueError(f"texts must have one of at least n={n} words; the longest of {len(texts)} has {longest}")
     found = set(grams).intersection(n_grams(source, n))
     return sum(gram not in found for gram in grams) / len(grams)
 
 
-def longest_overlap(text: list[str], source: list[str]) -> list[str]:
+def longest_overlap(texts: Sequence[list[str]], source: list[str]) -> list[str]:
     """The longest run of words of a text that stands in the source, too; the first, if several are.
 
     If n words in a row are in the source, so are any fewer of them: the length is found by halving.
     """
-    shared, too_long = 0, len(text) + 1
+    shared, too_long = 0, max(map(len, texts), default=0) + 1
     best: list[str] = []
     while too_long - shared > 1:
         n = min(2 * shared or 1, (shared + too_long) // 2)
-        grams = list(n_grams(text, n))
+        grams = [gram for text in texts for gram in n_grams(text, n)]
         found = set(grams).intersection(n_grams(source, n))
         if found:
             shared, best = n, list(next(gram for gram in grams if gram in found))
