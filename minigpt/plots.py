@@ -21,6 +21,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.path import Path
+from matplotlib.ticker import FuncFormatter
 from torch import Tensor
 
 from minigpt.config import GPTConfig
@@ -295,6 +296,7 @@ def curves(
             ax.annotate(name, (left, value), **at)
         if log:
             ax.set_xscale("log")
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         ax.set_xlabel(xlabel)
         ax.set_ylabel(ylabel)
         if len(series) > 1:

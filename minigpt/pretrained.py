@@ -250,6 +250,7 @@ def from_gpt2_weights(theirs: dict[str, Tensor], config: GPTConfig) -> dict[str,
     Raises:
         RuntimeError: one is missing, or there is one that is none of GPT-2's.
     """
+    # Some files put "transformer." before every name, some don't. And a mask is no weight.
     theirs = {
         name if name.startswith(("transformer.", "lm_head.")) else f"transformer.{name}": w
         for name, w in theirs.items()
@@ -257,28 +258,38 @@ def from_gpt2_weights(theirs: dict[str, Tensor], config: GPTConfig) -> dict[str,
     theirs = {name: w for name, w in theirs.items() if not name.endswith((".attn.bias", ".attn.masked_bias"))}
     ours = {}
 
+    # What was taken is gone, so that in the end nothing must be left.
     def take(name: str) -> Tensor:
         if name not in theirs:
             raise RuntimeError(f"weights must hold {name}; they do not")
         return theirs.pop(name)
 
+    # A tied head is the token embedding, which is there anyway.
     head = theirs.pop("lm_head.weight", None)
     if not config.tie_weights:
         if head is None:
             raise RuntimeError("weights must hold lm_head.weight, for the head is not tied; they do not")
         ours["head.weight"] = head
+
+    # Outside the blocks only names change.
     for name in ("token_embedding.weight", "position_embedding.weight", "norm.weight", "norm.bias"):
         module, _, kind = name.rpartition(".")
         ours[name] = take(f"{NAMES[module]}.{kind}")
+
+    # Inside, matrices are turned: theirs are (in, out), ours (out, in). Vectors stay as they are.
     for layer in range(config.n_layers):
         their_block, our_block = f"transformer.h.{layer}", f"blocks.{layer}"
         for kind in ("weight", "bias"):
             for module, their_module in BLOCK_NAMES.items():
                 weight = take(f"{their_block}.{their_module}.{kind}")
                 ours[f"{our_block}.{module}.{kind}"] = weight.T if weight.dim() == 2 else weight
+
+            # Queries, keys and values lie side by side in one matrix, and are cut apart.
             joined = take(f"{their_block}.attn.c_attn.{kind}")
             for module, weight in zip(JOINED, joined.chunk(3, dim=-1), strict=True):
                 ours[f"{our_block}.attention.{module}.{kind}"] = weight.T if weight.dim() == 2 else weight
+
+    # Something is left: these were not the weights of such a model.
     if theirs:
         raise RuntimeError(
             f"weights must be a GPT-2's of {config.n_layers} layers; got {', '.join(sorted(theirs)[:3])}, too"
