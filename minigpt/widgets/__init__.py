@@ -5,7 +5,8 @@ arithmetic is in arithmetic.js, for all of them; the tests hold it against PyTor
 """
 
 from minigpt.widgets.attention import AttentionExplorer
+from minigpt.widgets.memory import MemoryExplorer
 from minigpt.widgets.parameters import ParameterExplorer
 from minigpt.widgets.sampling import SamplingExplorer
 
-__all__ = ["AttentionExplorer", "ParameterExplorer", "SamplingExplorer"]
+__all__ = ["AttentionExplorer", "MemoryExplorer", "ParameterExplorer", "SamplingExplorer"]
