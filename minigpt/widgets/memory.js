@@ -22,7 +22,8 @@ const SHOWN = {
 const WHY = {
   "forward of a block": "The last block computes, and all that forward has kept so far for backward is there.",
   "end of forward": "All that backward will need is there, and the loss is computed from the logits.",
-  "start of backward": "All that forward has kept is still there, and beside the logits stand two gradients of their shape.",
+  "start of backward":
+    "All that forward has kept is still there, and beside the logits stand two gradients of their shape.",
   "backward of the head": "The head computes its gradients, and what the blocks have kept is still there.",
   "backward of a block": "A block computes its gradients; those below it, if any, still hold what they have kept.",
   "end of backward": "All gradients are there. The token embedding's is the last to be finished.",
@@ -60,6 +61,7 @@ function render({ model, el }) {
 
   const refusal = element("p", { class: "mgw-summary mgw-refusal" });
   const peakTotal = element("span", { class: "mgw-total" });
+  const peakBinary = element("span");
   const peakName = element("strong");
   const why = element("p", { class: "mgw-summary" });
   const unitHeading = heading("", "mgw-number");
@@ -69,25 +71,29 @@ function render({ model, el }) {
       ...PARTS.map((part) => element("div", { class: `mgw-part mgw-${part}` })))),
     element("td", { class: "mgw-number" })));
   const parts = PARTS.map((part) => element("tr", {},
-    element("th", { scope: "row" }, element("span", { class: `mgw-swatch mgw-${part}`, "aria-hidden": "true" }), SHOWN[part]),
+    element("th", { scope: "row" },
+      element("span", { class: `mgw-swatch mgw-${part}`, "aria-hidden": "true" }), SHOWN[part]),
     element("td", { class: "mgw-number" }), element("td", { class: "mgw-number" })));
   const fits = element("p", { class: "mgw-headline" });
   const cards = GPU_GIGABYTES.map((size) => element("li", {}, element("strong", {}, `${size} GB`), element("span")));
-  const gpus = element("div", {}, fits, element("ul", { class: "mgw-cards" }, ...cards), element("p", { class: "mgw-small" },
-    "Only tensors are counted, and a GPU's GB as 10⁹ bytes. The CUDA context, the libraries' workspaces and gaps between tensors come on top."));
+  const gpus = element("div", {}, fits, element("ul", { class: "mgw-cards" }, ...cards),
+    element("p", { class: "mgw-small" }, "Only tensors are counted, and a GPU's GB as 10⁹ bytes. The CUDA context, " +
+      "the libraries' workspaces and gaps between tensors come on top."));
   const results = element("div", {},
-    element("p", { class: "mgw-headline" }, peakTotal, " at the fullest moment: ", peakName), why,
+    element("p", { class: "mgw-headline" }, peakTotal, peakBinary, " at the fullest moment: ", peakName), why,
     element("table", { class: "mgw-moments" },
-      element("thead", {}, element("tr", {}, heading("moment of a step", ""), element("td", { class: "mgw-wide" }), unitHeading)),
+      element("thead", {},
+        element("tr", {}, heading("moment of a step", ""), element("td", { class: "mgw-wide" }), unitHeading)),
       element("tbody", {}, ...rows)),
-    element("table", { class: "mgw-plain" },
-      element("thead", {}, element("tr", {}, heading("at the peak", ""), heading("bytes", "mgw-number"), heading("share", "mgw-number"))),
+    element("table", { class: "mgw-plain mgw-parts" },
+      element("thead", {}, element("tr", {},
+        heading("at the peak", ""), heading("bytes", "mgw-number"), heading("share", "mgw-number"))),
       element("tbody", {}, ...parts)),
     gpus);
   const spoken = liveText();
   root.append(configChooser, element("div", { class: "mgw-sliders" }, batches.node, lengths.node),
-    element("div", { class: "mgw-line mgw-choices" }, ...choices.map((made) => made.node),
-      element("label", {}, checkpointing, element("span", {}, "checkpointing"))),
+    element("div", { class: "mgw-choices" }, ...choices.map((made) => made.node)),
+    element("label", { class: "mgw-line" }, checkpointing, element("span", {}, "checkpointing")),
     refusal, results, spoken.node);
 
   function redraw() {
@@ -99,15 +105,18 @@ function render({ model, el }) {
     refusal.textContent = refused && `No such step. ${refused}`;
     refusal.hidden = !refused;
     results.hidden = Boolean(refused);
-    if (refused) return spoken.say(refusal.textContent);
+    if (refused) {
+      spoken.say(refusal.textContent);
+      return;
+    }
 
     const all = stepMoments(config(), settings);
     const peak = fullest(all);
     const [unit, scale, binaryUnit, binaryScale, decimals] =
       peak.total < 1e9 ? ["MB", 1e6, "MiB", 2 ** 20, 1] : ["GB", 1e9, "GiB", 2 ** 30, 2];
     const scaled = (bytes) => number(bytes / scale, decimals);
-    const inUnits = `${scaled(peak.total)} ${unit} (${number(peak.total / binaryScale, decimals)} ${binaryUnit})`;
-    peakTotal.textContent = inUnits;
+    peakTotal.textContent = `${scaled(peak.total)} ${unit}`;
+    peakBinary.textContent = ` (${number(peak.total / binaryScale, decimals)} ${binaryUnit})`;
     peakName.textContent = peak.name;
     why.textContent = WHY[peak.name];
     unitHeading.textContent = unit;
@@ -127,8 +136,9 @@ function render({ model, el }) {
       card.lastChild.textContent = left[i] < 0 ? "too small" : `${number(left[i] / 1e9, 1)} GB left`;
     });
     const smallest = GPU_GIGABYTES[left.findIndex((bytes) => bytes >= 0)];
-    fits.textContent = smallest ? `The tensors fit on a GPU of ${smallest} GB.` : "The tensors fit on none of these GPUs.";
-    spoken.say(`${inUnits} at the fullest moment: ${peak.name}. ${gpus.hidden ? "" : fits.textContent}`);
+    fits.textContent = `The tensors fit on ${smallest ? `a GPU of ${smallest} GB` : "none of these GPUs"}.`;
+    const fit = gpus.hidden ? "" : ` ${fits.textContent}`;
+    spoken.say(`${peakTotal.textContent}${peakBinary.textContent} at the fullest moment: ${peak.name}.${fit}`);
   }
 
   function drawMoment(row, moment, peak, scaled, unit) {

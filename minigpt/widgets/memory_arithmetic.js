@@ -17,11 +17,15 @@ const total = (numbers) => numbers.reduce((a, b) => a + b, 0);
 /** Why there is no such step; nothing if there is one. */
 export function impossible(config, { precision, attention, device }) {
   if (device === "cuda") return "";
-  if (precision === "amp-fp16") return "The course trains in fp16 on GPUs only. On a CPU, choose fp32, amp-bf16 or bf16.";
+  if (precision === "amp-fp16") {
+    return "The course trains in fp16 on GPUs only. On a CPU, choose fp32, amp-bf16 or bf16.";
+  }
   if (attention === "explicit") return "";
-  if (precision !== "fp32") return "On a CPU in 16 bits, the course's attention is always the explicit one. Choose it, or fp32.";
-  if (config.attention_dropout > 0) return "On a CPU, no fused kernel drops attention weights. Choose explicit attention.";
-  return "";
+  if (precision !== "fp32") {
+    return "On a CPU in 16 bits, the course's attention is always the explicit one. Choose it, or fp32.";
+  }
+  if (config.attention_dropout === 0) return "";
+  return "On a CPU, no fused kernel drops attention weights. Choose explicit attention.";
 }
 
 /** The letters for a possible step, and what forward keeps of the embedding, a block and the head, by operation. */
@@ -94,7 +98,7 @@ function optimizerBytes(optimizer, numbers, { r, gpu }) {
   return [states, r * numbers.reduce((most, here, i) => Math.max(most, (numbers[i - 1] ?? 0) + 2 * here), 0)];
 }
 
-/** The moments of a possible step that can be the fullest, in the order of time: their PARTS and the total, in bytes. */
+/** The moments of a possible step that can be the fullest, in the order of time: PARTS and total, in bytes. */
 export function stepMoments(config, settings) {
   const { vocab_size: V, d_model: C, n_layers: L, d_ff: F, dropout, bias } = config;
   const { checkpointing } = settings;
