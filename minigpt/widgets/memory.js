@@ -133,7 +133,7 @@ function render({ model, el }) {
     const left = GPU_GIGABYTES.map((gigabytes) => 1e9 * gigabytes - peak.total);
     cards.forEach((card, i) => {
       card.classList.toggle("mgw-cut", left[i] < 0);
-      card.lastChild.textContent = left[i] < 0 ? "too small" : `${number(left[i] / 1e9, 1)} GB left`;
+      card.lastChild.textContent = left[i] < 0 ? "too small" : `${number(left[i] / 1e9, 1)} left`;
     });
     const smallest = GPU_GIGABYTES[left.findIndex((bytes) => bytes >= 0)];
     fits.textContent = `The tensors fit on ${smallest ? `a GPU of ${smallest} GB` : "none of these GPUs"}.`;
