@@ -1,0 +1,122 @@
+"""MemoryExplorer: how many bytes a training step takes, and when it is fullest."""
+
+from dataclasses import asdict
+
+import traitlets
+
+from minigpt.config import CONFIGS, GPTConfig
+from minigpt.memory import OPTIMIZERS, PRECISIONS, Sizes, TrainingMemory, check_choice, in_gigabytes, training_memory
+from minigpt.widgets.explorer import Explorer, Refused, bundle, checked
+
+#: What a configuration is called that is none of `CONFIGS`.
+OWN = "your own"
+
+#: The largest batch. With it the largest model in `CONFIGS` stays below 2⁵³ bytes, up to which JavaScript is exact.
+MAX_BATCH_SIZE = 4_096
+
+
+class MemoryExplorer(Explorer):
+    """The memory of a training step, part by part and moment by moment, and the GPUs it fits on.
+
+    The numbers are those of `minigpt.memory.training_memory`: tensors alone.
+
+    Args:
+        config: what to begin with, a `GPTConfig` or the name of one in `CONFIGS`.
+        settings: the traits below, to begin with.
+
+    Attributes:
+        config_name: one of the names in `CONFIGS`, or "your own" if the explorer was given another configuration.
+        batch_size: B, from 1 to 4,096; the slider ends at 512.
+        sequence_length: T, from 1 to the configuration's context_length, which None stands for. A configuration
+            with a shorter context sets it to None.
+        precision, optimizer, attention, checkpointing: as in `training_memory`.
+        device: "cuda" or "cpu".
+
+    Raises:
+        TraitError: a setting is impossible or of the wrong type; it stays what it was.
+        TypeError: config is neither a configuration nor a name, or there is no such setting.
+        ValueError: there is no configuration of that name, or it is too large to count exactly in a
+            browser, or the settings to begin with are impossible together.
+
+    Settings that are impossible together only later are shown as such, and `memory` raises the error.
+
+    >>> explorer = MemoryExplorer("homework", optimizer="sgd")
+    >>> explorer.memory.peak.name, explorer.memory.optimizer_bytes
+    ('start of backward', 0)
+    """
+
+    _esm = bundle("memory.js")
+
+    configs = traitlets.List(read_only=True).tag(sync=True)
+    config_name = traitlets.Unicode().tag(sync=True)
+    batch_size = traitlets.Int(1, min=1, max=MAX_BATCH_SIZE).tag(sync=True)
+    sequence_length = traitlets.Int(None, allow_none=True).tag(sync=True)
+    precision = traitlets.Unicode("fp32").tag(sync=True)
+    optimizer = traitlets.Unicode("adamw").tag(sync=True)
+    attention = traitlets.Unicode("explicit").tag(sync=True)
+    checkpointing = traitlets.Bool(False).tag(sync=True)
+    device = traitlets.Unicode("cuda").tag(sync=True)
+
+    _precision = checked("precision", lambda value: check_choice("precision", value, PRECISIONS))
+    _optimizer = checked("optimizer", lambda value: check_choice("optimizer", value, OPTIMIZERS))
+    _attention = checked("attention", lambda value: check_choice("attention", value, ("explicit", "fused")))
+    _device = checked("device", lambda value: check_choice("device", value, ("cpu", "cuda")))
+
+    def __init__(self, config: GPTConfig | str = "homework", **settings):
+        if not isinstance(config, GPTConfig) and not (isinstance(config, str) and config in CONFIGS):
+            error = ValueError if isinstance(config, str) else TypeError
+            raise error(f"config must be a GPTConfig or one of {', '.join(CONFIGS)}; got {config!r}")
+        self._configs, name = dict(CONFIGS), config
+        if isinstance(config, GPTConfig):
+            name = next((name for name, named in CONFIGS.items() if named == config), OWN)
+            self._configs[name] = config
+        if training_memory(self._configs[name], MAX_BATCH_SIZE).peak_bytes >= 2**53:
+            raise ValueError(f"config must take less than 2^53 bytes with {MAX_BATCH_SIZE:,} sequences; got {config}")
+        self.set_trait("configs", [[name, asdict(each)] for name, each in self._configs.items()])
+        super().__init__(config_name=name, **settings)
+        self.set_trait("description", self._describe())
+
+    @traitlets.validate("config_name", "sequence_length")
+    def _known_and_short_enough(self, proposal):
+        asked = {"config_name": self.config_name, proposal["trait"].name: proposal["value"]}
+        try:
+            check_choice("config_name", asked["config_name"], tuple(self._configs))
+            config, T = self._configs[asked["config_name"]], asked.get("sequence_length")
+            Sizes(config, 1, T, "fp32", "explicit", "cuda")
+        except (TypeError, ValueError) as error:
+            raise Refused(str(error)) from error
+        return proposal["value"]
+
+    @traitlets.observe("config_name")
+    def _shorten(self, change):
+        if (self.sequence_length or 1) > self.config.context_length:
+            self.sequence_length = None
+
+    @property
+    def config(self) -> GPTConfig:
+        """The configuration that is chosen."""
+        return self._configs[self.config_name]
+
+    @property
+    def memory(self) -> TrainingMemory:
+        """What is shown; a ValueError if there is no such step."""
+        return training_memory(
+            self.config,
+            self.batch_size,
+            self.sequence_length,
+            self.precision,
+            self.optimizer,
+            self.attention,
+            self.checkpointing,
+            self.device,
+        )
+
+    def _describe(self) -> str:
+        peak = self.memory.peak
+        T = self.sequence_length or self.config.context_length
+        return (
+            "how many bytes a training step takes, part by part and moment by moment. "
+            f"Configuration {self.config_name}, batch size {self.batch_size:,}, {T:,} positions, {self.precision}, "
+            f"{self.optimizer}, {self.attention} attention, checkpointing {'on' if self.checkpointing else 'off'}, "
+            f"on {self.device}: the peak is {in_gigabytes(peak.total_bytes)}, at the moment “{peak.name}”."
+        )
