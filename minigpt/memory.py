@@ -160,7 +160,7 @@ class Sizes:
             raise ValueError("precision must be fp32, amp-bf16 or bf16 on a CPU; got 'amp-fp16'")
         if device == "cpu" and attention == "fused" and (precision != "fp32" or config.attention_dropout > 0):
             raise ValueError(
-                "attention must be 'explicit' on a CPU in 16 bits or with attention_dropout, for want of a kernel; "
+                "attention must be 'explicit' on a CPU in 16 bits or with attention_dropout, as computed there; "
                 f"got 'fused' with precision={precision!r}, attention_dropout={config.attention_dropout}"
             )
         self.config, self.device, self.explicit = config, device, attention == "explicit"
