@@ -75,7 +75,7 @@ def test_attention_is_that_of_the_model(shipped):
     assert model.training
     model.eval()
     ids = tokenizer.encode("To be, or not to be").ids
-    held = torch.frombuffer(bytearray(explorer.weights), dtype=torch.float32).view(4, 4, len(ids), len(ids))
+    held = torch.frombuffer(bytearray(explorer.weights), dtype=torch.float32).view(4, 7, len(ids), len(ids))
     for layer, weights in enumerate(model.attention_weights(torch.tensor([ids]))):
         assert torch.equal(held[layer], weights[0])
     assert explorer.tokens[:2] == ["To", " be"] and explorer.position == len(ids) - 1
@@ -402,7 +402,7 @@ def test_tokens_can_be_hovered_and_walked_over(shown):
         page.wait_for_function(pressed, arg=chips.nth(place).element_handle())
     maps = root.locator(".mgw-map")
     maps.nth(0).click()
-    for key, name in (("ArrowRight", "layer 1, head 2"), ("ArrowDown", "layer 2, head 2"), ("End", "layer 4, head 4")):
+    for key, name in (("ArrowRight", "layer 1, head 2"), ("ArrowDown", "layer 2, head 2"), ("End", "layer 4, head 7")):
         page.keyboard.press(key)
         page.wait_for_function(pressed, arg=root.get_by_role("button", name=name).element_handle())
     assert root.locator("[tabindex='0']").count() == 2  # one stop for the maps, one for the tokens
@@ -514,7 +514,7 @@ def test_moved_widgets_are_accessible(scheme, browser, address):
 
 
 @pytest.mark.parametrize(
-    "name, words", [("01_attention", "who looks at whom"), ("03_parameters", "301,771,520"), ("06_sampling", "16.4 %")]
+    "name, words", [("01_attention", "who looks at whom"), ("03_parameters", "301,771,520"), ("06_sampling", "31.8 %")]
 )
 def test_without_scripts_a_sentence_stands_in(name, words, shown):
     page = shown(f"book/{name}", java_script_enabled=False)
