@@ -156,17 +156,20 @@ export function stepMoments(config, settings) {
       const heldToo = held + state + casts * n;
       if (explicit) moment(name, "softmax once more", gradients, others + inside, heldToo + sizes.lookTemporaries);
       const hidden = config.activation === "relu" ? f : 0;
-      const branches = (1 + (dropout > 0)) * n + Math.max(hidden + casts * R, branchMask);
+      const result = gpu && dropout > 0 ? n : 0;
+      const branches = (1 + (dropout > 0)) * n + Math.max(hidden + casts * R, branchMask + result);
       moment(name, "contract once more", gradients, saved, heldToo + branches);
     }
 
     const changed = casts || dropout > 0;
     moment(name, "contract", gradients, saved, held + changed * n + f + e * F * C);
-    gradients += contract;
     saved -= block.activation + copy(F, C);
+    if (casts) moment(name, "cast of contract's gradient", gradients, saved, held + f + (e + r) * F * C);
+    gradients += contract;
     moment(name, "activation", gradients, saved, held + 2 * f);
     saved -= f;
     moment(name, "expand", gradients, saved, held + n + f + e * F * C);
+    if (casts) moment(name, "cast of expand's gradient", gradients, saved - block.expand, held + R + (e + r) * F * C);
 
     gradients += expand + norm + projection;
     saved = others + inside + block.attention;
