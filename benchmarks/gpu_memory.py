@@ -19,12 +19,10 @@ import argparse
 import platform
 import subprocess
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from itertools import product
-from multiprocessing import get_context
 
 import torch
-from store import store
+from store import apart, store
 
 from minigpt import CONFIGS, GPTConfig
 from minigpt.allocations import Step
@@ -115,12 +113,6 @@ def surroundings() -> dict:
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
-
-
-def apart(function, *arguments):
-    """Call a function in a process of its own, which takes its CUDA context along when it ends."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        return process.submit(function, *arguments).result()
 
 
 def main() -> None:

@@ -10,11 +10,9 @@ import argparse
 import json
 import os
 import platform
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import torch
-from store import RESULTS, store
+from store import RESULTS, apart, store
 
 from minigpt import CONFIGS
 from minigpt.allocations import Step, trace
@@ -68,8 +66,7 @@ def main() -> None:
     }
     rows = stored(where)
     for name in [case] if case else CASES:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-            rows[name] = process.submit(measure, name).result()
+        rows[name] = apart(measure, name)
         print(rows[name], flush=True)
     store("training_memory", where, [rows[name] for name in CASES if name in rows])
 

@@ -1,6 +1,6 @@
 """The shape of a GPT: one frozen dataclass and the configurations that have names."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -65,8 +65,7 @@ class GPTConfig:
             check_switch(field, getattr(self, field))
         if not isinstance(self.activation, str):
             raise TypeError(f"activation must be a str; got {self.activation!r} ({type(self.activation).__name__})")
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {self.activation!r}")
+        check_choice("activation", self.activation, ACTIVATIONS)
 
     @property
     def d_head(self) -> int:
@@ -129,6 +128,12 @@ def check_switch(name: str, value) -> None:
         raise TypeError(f"{name} must be True or False; got {value!r} ({type(value).__name__})")
 
 
+def check_choice(name: str, value, choices: Iterable[str]) -> None:
+    """Raise unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+
+
 def gpt2(d_model: int, n_heads: int, n_layers: int) -> GPTConfig:
     """A GPT-2: byte-pair vocabulary of 50,257, 1,024 positions (Radford et al. 2019, Table 2)."""
     return GPTConfig(vocab_size=50_257, context_length=1_024, d_model=d_model, n_heads=n_heads, n_layers=n_layers)
@@ -177,3 +182,18 @@ CONFIGS: Mapping[str, GPTConfig] = MappingProxyType(
         "gpt3-175b": gpt3(12_288, 96, 96),
     }
 )
+
+
+def configuration(config: GPTConfig | str) -> GPTConfig:
+    """A configuration as it is, or that of a name in `CONFIGS`.
+
+    Raises:
+        TypeError: config is neither a configuration nor a name.
+        ValueError: there is no configuration of that name.
+    """
+    if isinstance(config, str) and config in CONFIGS:
+        return CONFIGS[config]
+    if not isinstance(config, GPTConfig):
+        error = ValueError if isinstance(config, str) else TypeError
+        raise error(f"config must be a GPTConfig or one of {', '.join(CONFIGS)}; got {config!r}")
+    return config

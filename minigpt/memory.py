@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, prod
 
-from minigpt.config import GPTConfig, check_size, check_switch
+from minigpt.config import GPTConfig, check_choice, check_size, check_switch
 from minigpt.parameters import attention_params, count_params, norm_params
 from minigpt.table import Table
 
@@ -29,6 +29,11 @@ PRECISIONS = ("fp32", "amp-bf16", "amp-fp16", "bf16")
 
 #: "adamw" is what PyTorch takes by default: all tensors at once (foreach) on a GPU, a loop over them on a CPU.
 OPTIMIZERS = ("adamw", "adamw-fused", "adamw-foreach", "sgd", "sgd-momentum")
+
+#: The formula as `MultiHeadAttention` spells it out, or PyTorch's kernel.
+ATTENTIONS = ("explicit", "fused")
+
+DEVICES = ("cpu", "cuda")
 
 #: PyTorch's random state on a CPU, which checkpointing stores for each block, to drop the same numbers again.
 RANDOM_STATE_BYTES = 5_056
@@ -154,14 +159,14 @@ class Sizes:
         if config.context_length < T:
             raise ValueError(f"sequence_length must be at most context_length={config.context_length}; got {T}")
         check_choice("precision", precision, PRECISIONS)
-        check_choice("attention", attention, ("explicit", "fused"))
-        check_choice("device", device, ("cpu", "cuda"))
+        check_choice("attention", attention, ATTENTIONS)
+        check_choice("device", device, DEVICES)
         if device == "cpu" and precision == "amp-fp16":
             raise ValueError("precision must be fp32, amp-bf16 or bf16 on a CPU; got 'amp-fp16'")
         if device == "cpu" and attention == "fused" and (precision != "fp32" or config.attention_dropout > 0):
             raise ValueError(
-                "attention must be 'explicit' on a CPU in 16 bits or with attention_dropout, as computed there; "
-                f"got 'fused' with precision={precision!r}, attention_dropout={config.attention_dropout}"
+                "attention must be 'explicit' on a CPU in 16 bits or with attention_dropout, which its kernel doesn't "
+                f"do; got 'fused' with precision={precision!r}, attention_dropout={config.attention_dropout}"
             )
         self.config, self.device, self.explicit = config, device, attention == "explicit"
         self.B, self.T, self.N = batch_size, T, batch_size * T
@@ -684,9 +689,3 @@ def in_gigabytes(size_bytes: int) -> str:
     '6.49 GB (6.05 GiB)'
     """
     return f"{size_bytes / 1e9:,.2f} GB ({size_bytes / 2**30:,.2f} GiB)"
-
-
-def check_choice(name: str, value, choices: tuple[str, ...]) -> None:
-    """Raise unless `value` is one of `choices`."""
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")

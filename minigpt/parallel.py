@@ -19,6 +19,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from minigpt.config import check_choice
 from minigpt.model import IGNORED
 
 PARALLEL = ("ddp", "fsdp")
@@ -37,8 +38,8 @@ class Processes:
     """
 
     def __init__(self, parallel: str | None = None, device: str | None = None):
-        if parallel not in (None, *PARALLEL):
-            raise ValueError(f"parallel must be one of {', '.join(PARALLEL)}; got {parallel!r}")
+        if parallel is not None:
+            check_choice("parallel", parallel, PARALLEL)
         if parallel and not under_torchrun():
             raise ValueError(f"parallel={parallel!r} must be started by torchrun; it was not")
         if not parallel:

@@ -23,18 +23,21 @@ from minigpt.tokenizer import END_OF_TEXT
 WEIGHTS = Path(__file__).parent / "weights"
 
 
-def save(model: GPT, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
+def save(
+    model: GPT, folder: str | Path, dtype: torch.dtype = torch.float32, more: dict[str, str] | None = None
+) -> None:
     """Write a model's configuration and weights.
 
     Args:
         model: what to save.
         folder: where: `config.json` and `model.safetensors` are written there.
         dtype: what to store the weights as; float16 halves the file.
+        more: text files to write beside them, by name.
     """
     weights = model.state_dict()
     if model.config.tie_weights:
         del weights["head.weight"]  # the token embedding, which is stored once
-    save_weights(model.config, weights, folder, dtype)
+    save_weights(model.config, weights, folder, dtype, more)
 
 
 def save_weights(

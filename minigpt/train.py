@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from minigpt import pretrained
 from minigpt.checkpoint import only_run_in, read_checkpoint, restore, training_state, write_checkpoint
-from minigpt.config import CONFIGS, GPTConfig, check_size
+from minigpt.config import CONFIGS, GPTConfig, check_choice, check_size, configuration
 from minigpt.data import Batches, Data, open_data, prepare
 from minigpt.evaluation import Evaluation, evaluate
 from minigpt.metrics import COLUMNS, TRACKERS, MetricsFile, open_tracker
@@ -107,8 +107,7 @@ class TrainConfig:
                     raise ValueError(f"{field.name} must be at least 0; got {value}")
             elif field.type is float:
                 self.check_number(field.name, value)
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {self.precision!r}")
+        check_choice("precision", self.precision, PRECISIONS)
         if self.batch_size % self.accumulate:
             raise ValueError(f"accumulate must divide batch_size={self.batch_size}; got {self.accumulate}")
 
@@ -352,9 +351,8 @@ def train(
         RuntimeError: another process is training into the folder.
     """
     if isinstance(config, str):
-        if config not in CONFIGS:
-            raise ValueError(f"config must be a GPTConfig or one of {', '.join(CONFIGS)}; got {config!r}")
-        settings, config = settings or RECIPES.get(config), CONFIGS[config]
+        settings = settings or RECIPES.get(config)
+    config = configuration(config)
     settings, out = settings or TrainConfig(), None if out is None else Path(out)
     if trackers and out is None:
         raise ValueError(f"trackers must have a folder to write to; got {', '.join(trackers)} and out=None")
@@ -534,8 +532,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def train_as_asked(asked: dict) -> None:
     """What `main` does with its arguments."""
     given = {name: value for name, value in asked.items() if value is not None}
-    if asked["config"] not in CONFIGS:
-        raise ValueError(f"--config must be one of {', '.join(CONFIGS)}; got {asked['config']!r}")
+    check_choice("--config", asked["config"], CONFIGS)
     config = CONFIGS[asked["config"]].but(**{name: given[name] for name in MODEL_OPTIONS if name in given})
     settings = RECIPES.get(asked["config"], TrainConfig())
     settings = replace(

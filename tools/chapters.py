@@ -16,6 +16,7 @@ import yaml
 from nbclient import NotebookClient
 
 from minigpt.data import PLAYS_PACKAGE
+from minigpt.files import write_files
 
 ROOT = Path(__file__).resolve().parents[1]
 METADATA = {
@@ -59,9 +60,7 @@ def run(path: Path) -> None:
     nbformat.validate(notebook)
     notebook = nbformat.reads(numbered(nbformat.writes(notebook), widget_ids(widgets)), as_version=4)
     text = nbformat.writes(notebook).rstrip("\n") + "\n"
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_files({path: lambda place: place.write_text(text, encoding="utf-8")})
 
 
 def widget_ids(widgets: dict | None) -> list[str]:

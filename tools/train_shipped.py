@@ -10,13 +10,11 @@ the model comes out alike and not the same.
 
 import argparse
 import json
-from functools import partial
 from pathlib import Path
 
 import torch
 
 from minigpt import pretrained, train
-from minigpt.files import write_files
 
 NAME = "shakespeare"
 #: What is shipped beside the weights and the configuration.
@@ -25,9 +23,8 @@ TEXTS = ("tokenizer.json", "metrics.csv", "results.json")
 
 def ship(run: Path, folder: Path) -> None:
     """Put a finished run into a folder: weights as float16, the other files as they are."""
-    pretrained.save(pretrained.load(run), folder, torch.float16)
-    texts = {folder / name: (run / name).read_text(encoding="utf-8") for name in TEXTS}
-    write_files({path: partial(Path.write_text, data=text, encoding="utf-8") for path, text in texts.items()})
+    texts = {name: (run / name).read_text(encoding="utf-8") for name in TEXTS}
+    pretrained.save(pretrained.load(run), folder, torch.float16, texts)
 
 
 def main() -> None:

@@ -4,8 +4,17 @@ from dataclasses import asdict
 
 import traitlets
 
-from minigpt.config import CONFIGS, GPTConfig
-from minigpt.memory import OPTIMIZERS, PRECISIONS, Sizes, TrainingMemory, check_choice, in_gigabytes, training_memory
+from minigpt.config import CONFIGS, GPTConfig, check_choice, configuration
+from minigpt.memory import (
+    ATTENTIONS,
+    DEVICES,
+    OPTIMIZERS,
+    PRECISIONS,
+    Sizes,
+    TrainingMemory,
+    in_gigabytes,
+    training_memory,
+)
 from minigpt.widgets.explorer import Explorer, Refused, bundle, checked
 
 #: What a configuration is called that is none of `CONFIGS`.
@@ -59,17 +68,13 @@ class MemoryExplorer(Explorer):
 
     _precision = checked("precision", lambda value: check_choice("precision", value, PRECISIONS))
     _optimizer = checked("optimizer", lambda value: check_choice("optimizer", value, OPTIMIZERS))
-    _attention = checked("attention", lambda value: check_choice("attention", value, ("explicit", "fused")))
-    _device = checked("device", lambda value: check_choice("device", value, ("cpu", "cuda")))
+    _attention = checked("attention", lambda value: check_choice("attention", value, ATTENTIONS))
+    _device = checked("device", lambda value: check_choice("device", value, DEVICES))
 
     def __init__(self, config: GPTConfig | str = "homework", **settings):
-        if not isinstance(config, GPTConfig) and not (isinstance(config, str) and config in CONFIGS):
-            error = ValueError if isinstance(config, str) else TypeError
-            raise error(f"config must be a GPTConfig or one of {', '.join(CONFIGS)}; got {config!r}")
-        self._configs, name = dict(CONFIGS), config
-        if isinstance(config, GPTConfig):
-            name = next((name for name, named in CONFIGS.items() if named == config), OWN)
-            self._configs[name] = config
+        config = configuration(config)
+        name = next((name for name, named in CONFIGS.items() if named == config), OWN)
+        self._configs = {**CONFIGS, name: config}
         if training_memory(self._configs[name], MAX_BATCH_SIZE).peak_bytes >= 2**53:
             raise ValueError(f"config must take less than 2^53 bytes with {MAX_BATCH_SIZE:,} sequences; got {config}")
         self.set_trait("configs", [[name, asdict(each)] for name, each in self._configs.items()])

@@ -2,7 +2,7 @@
 
 import traitlets
 
-from minigpt.config import CONFIGS, GPTConfig
+from minigpt.config import CONFIGS, GPTConfig, configuration
 from minigpt.parameters import count_params
 from minigpt.widgets.explorer import Explorer, bundle
 
@@ -42,11 +42,7 @@ class ParameterExplorer(Explorer):
     tie_weights = traitlets.Bool().tag(sync=True)
 
     def __init__(self, config: GPTConfig | str = "homework"):
-        if isinstance(config, str) and config in CONFIGS:
-            config = CONFIGS[config]
-        if not isinstance(config, GPTConfig):
-            error = ValueError if isinstance(config, str) else TypeError
-            raise error(f"config must be a GPTConfig or one of {', '.join(CONFIGS)}; got {config!r}")
+        config = configuration(config)
         if not config.bias or config.d_ff != 4 * config.d_model:
             raise ValueError(f"config must have biases and d_ff = 4·d_model; got {config}")
         self.set_trait("presets", [[name, traits_of(preset)] for name, preset in CONFIGS.items()])
