@@ -5,6 +5,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
+from torch.autograd.graph import saved_tensors_hooks
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from minigpt.config import GPTConfig
@@ -106,6 +107,22 @@ def make_optimizer(name: str, model: torch.nn.Module) -> torch.optim.Optimizer:
     }[name]
     kind = torch.optim.AdamW if name.startswith("adamw") else torch.optim.SGD
     return kind(model.parameters(), **options)
+
+
+def kept_by_forward(step: Step) -> int:
+    """Do a step's forward pass; the bytes that autograd keeps of it: each storage once, parameters left out."""
+    parameters = {p.untyped_storage()._cdata for p in step.model.parameters()}
+    kept = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage._cdata not in parameters:
+            kept[storage._cdata] = storage
+        return tensor
+
+    with saved_tensors_hooks(pack, lambda tensor: tensor):
+        step.forward()
+    return sum(storage.nbytes() for storage in kept.values())
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,10 @@ from conftest import ROOT
 from gpu_operators import gpu_operators, tracked_peak, without_numbers
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from torch.autograd.graph import saved_tensors_hooks
 from torch.profiler import ProfilerActivity, profile
 
 from minigpt import CONFIGS, GPT, GPTConfig, KVCache, memory
-from minigpt.allocations import PHASES, Step, trace
+from minigpt.allocations import PHASES, Step, kept_by_forward, trace
 from minigpt.memory import (
     MOMENTS,
     inference_memory,
@@ -73,22 +72,6 @@ def steps(draw, device="cpu"):
     if device == "cpu" and (how["precision"] != "fp32" or config.attention_dropout > 0):
         how["attention"] = "explicit"
     return config, how
-
-
-def kept_by_forward(step):
-    """What autograd keeps: each storage once, parameters left out."""
-    parameters = {p.untyped_storage()._cdata for p in step.model.parameters()}
-    kept = {}
-
-    def pack(tensor):
-        storage = tensor.untyped_storage()
-        if storage._cdata not in parameters:
-            kept[storage._cdata] = storage
-        return tensor
-
-    with saved_tensors_hooks(pack, lambda tensor: tensor):
-        step.forward()
-    return sum(storage.nbytes() for storage in kept.values())
 
 
 @settings(max_examples=300, deadline=None)
