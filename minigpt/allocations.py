@@ -1,5 +1,6 @@
 """What a training step really allocates: the measurement beside memory.py's prediction, with the same arguments."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -157,6 +158,8 @@ def trace(step: Step) -> Trace:
     for phase in step.phases.values():
         phase()
     start = step.standing_bytes
+    # The profiler announces itself on stderr unless told otherwise.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         for name, phase in step.phases.items():
             with record_function(name):

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
+from itertools import groupby
 
 import matplotlib as mpl
 import torch
@@ -24,6 +25,7 @@ from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter
 from torch import Tensor
 
+from minigpt.allocations import Trace
 from minigpt.config import GPTConfig
 from minigpt.parameters import count_params, params_by_group
 
@@ -304,6 +306,46 @@ def curves(
     said = [f"{n}: from {y[0]:,.{decimals}f} to {y[-1]:,.{decimals}f}" for n, (_, y) in series.items()]
     said += [f"{name} is at {value:,.{decimals}f}" for name, value in (levels or {}).items()]
     return Picture(figure, f"{ylabel} against {xlabel}. {'; '.join(said)}.")
+
+
+def step_memory(trace: Trace, predicted_bytes: int, least_bytes: int = 1_000) -> Picture:
+    """The memory of one training step in the order of time, coloured by phase, and a peak that was predicted.
+
+    Args:
+        trace: what was measured.
+        predicted_bytes: the peak that is drawn as a line across.
+        least_bytes: allocations and releases of fewer bytes are left out of the picture.
+    """
+    shown, before = [], trace.start_bytes
+    for live, phase in zip(trace.live_bytes, trace.phases, strict=True):
+        if abs(live - before) >= least_bytes:
+            shown.append((phase, live))
+        before = live
+    said, place, last = [], 0, trace.start_bytes / 1e6
+    start = last
+    with drawing(3.0) as (figure, ax):
+        for (phase, run), colour in zip(groupby(shown, key=lambda item: item[0]), SERIES, strict=True):
+            values = [last, *(live / 1e6 for _, live in run)]
+            x = range(place, place + len(values))
+            ax.fill_between(x, values, step="post", color=colour, alpha=0.25, lw=0)
+            ax.step(x, values, where="post", color=colour, lw=1.4, label=phase)
+            said.append(f"{phase}: at most {max(values):,.1f}, at its end {values[-1]:,.1f}")
+            place, last = place + len(values) - 1, values[-1]
+        ax.axhline(start, color=INK, linewidth=0.8, linestyle=(0, (2, 3)))
+        ax.axhline(predicted_bytes / 1e6, color=INK, linewidth=0.8, linestyle=(0, (2, 3)))
+        at = {"xytext": (0, 3), "textcoords": "offset points", "ha": "right", "fontsize": 8}
+        ax.annotate("predicted peak", (place, predicted_bytes / 1e6), **at)
+        ax.annotate("before the step", (place, start), **at)
+        ax.set_xlim(0, place)
+        ax.set_ylim(0, 1.1 * predicted_bytes / 1e6)
+        ax.set_xlabel("allocations and releases, in the order of time")
+        ax.set_ylabel("memory, MB")
+        ax.legend(loc="upper right", bbox_to_anchor=(1, 0.93), fontsize=9)
+    return Picture(
+        figure,
+        f"Memory of one training step over {place:,} allocations and releases, in MB. Before it: {start:,.1f}. "
+        f"{'; '.join(said)}. The predicted peak is {predicted_bytes / 1e6:,.1f}.",
+    )
 
 
 def bars(

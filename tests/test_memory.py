@@ -4,6 +4,7 @@ import re
 import sys
 from contextlib import nullcontext
 
+import nbformat
 import pytest
 import torch
 from conftest import ROOT
@@ -436,3 +437,18 @@ def test_other_impossible_arguments_are_named():
         process_shares(SMALL, 3, "tensor")
     with pytest.raises(ValueError, match="processes must be at least 1; got 0"):
         process_shares(SMALL, 0, "ddp")
+
+
+def test_the_estimates_of_others_are_what_their_programs_say():
+    """Chapter 4 computes them by formula; benchmarks/memory_estimates.py ran the programs."""
+    notebook = nbformat.read(ROOT / "book" / "04_memory.ipynb", as_version=4)
+    text = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+    computed = {name.lower(): int(size.replace(",", "")) for name, size in re.findall(r"(.+): ([\d,]+) bytes\n", text)}
+    results = json.loads((ROOT / "benchmarks" / "results" / "memory_estimates.json").read_text(encoding="utf-8"))
+    for row in results["results"]:
+        if "bytes" in row:
+            assert computed[row["program"]] == row["bytes"]
+        else:
+            name = row["program"].replace("'s calculator", "").lower()
+            assert f"{computed[name] / 2**30:.2f}" == f"{row['gib']:.2f}"
+    assert len(results["results"]) == 6

@@ -1,0 +1,111 @@
+"""What other programs estimate for the homework's model: python benchmarks/memory_estimates.py --cookbook FOLDER
+
+One sequence of 1,024 tokens in 32 bits with AdamW, each program asked as its documentation says. They are not among
+the course's packages: pip install accelerate transformers torchinfo gpu-estimator deepspeed, in an environment of
+their own. FOLDER is a copy of github.com/EleutherAI/cookbook. Writes results/memory_estimates.json; chapter 4
+computes the same figures from each program's formula, and a test holds the two against each other.
+"""
+
+import argparse
+import contextlib
+import io
+import platform
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from store import store
+
+from minigpt import CONFIGS, GPT
+from minigpt.parameters import count_params
+
+HOMEWORK = CONFIGS["homework"]
+TOKENS = (1, HOMEWORK.context_length)
+
+
+def accelerate_bytes() -> int:
+    """The total of its table, "training with Adam", for a model that has no storage."""
+    from accelerate.commands.estimate import estimate_training_usage
+    from accelerate.utils import calculate_maximum_sizes
+
+    with torch.device("meta"):
+        size, _ = calculate_maximum_sizes(GPT(HOMEWORK))
+    return estimate_training_usage(size, "float32")["step"]
+
+
+def torchinfo_bytes() -> int:
+    """Parameters, and what it calls the size of the forward and backward pass."""
+    from torchinfo import summary
+
+    found = summary(GPT(HOMEWORK), input_data=torch.zeros(TOKENS, dtype=torch.int64), verbose=0)
+    return found.total_param_bytes + found.total_output_bytes
+
+
+def gpu_estimator_bytes() -> int:
+    """Its total, overhead included."""
+    from gpu_estimator import GPUEstimator
+
+    found = GPUEstimator().estimate(count_params(HOMEWORK), *TOKENS, precision="fp32", optimizer="adamw")
+    return round(found.total_memory_gb * 2**30)
+
+
+def deepspeed_bytes() -> int:
+    """ZeRO-2's states on a single GPU, nothing moved to the CPU; it supposes 16 bits."""
+    from deepspeed.runtime.zero.stage_1_and_2 import estimate_zero2_model_states_mem_needs
+
+    return estimate_zero2_model_states_mem_needs(count_params(HOMEWORK), 1, 1, cpu_offload=False)[1]
+
+
+def cookbook_gib(folder: Path, *more: str) -> float:
+    """EleutherAI's calculator, which prints two decimals."""
+    shape = {
+        "--num-layers": HOMEWORK.n_layers,
+        "--hidden-size": HOMEWORK.d_model,
+        "--num-attention-heads": HOMEWORK.n_heads,
+        "--vocab-size": HOMEWORK.vocab_size,
+        "--sequence-length": TOKENS[1],
+        "--batch-size-per-gpu": TOKENS[0],
+    }
+    command = [sys.executable, folder / "calc" / "calc_transformer_mem.py", *more]
+    command += [str(word) for option in shape.items() for word in option]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return float(re.search(r"Per-GPU Memory Required for Training: ([\d.]+) GiB", printed)[1])
+
+
+#: Its name on PyPI, and how it is asked.
+PACKAGES = {
+    "accelerate": accelerate_bytes,
+    "torchinfo": torchinfo_bytes,
+    "gpu-estimator": gpu_estimator_bytes,
+    "deepspeed": deepspeed_bytes,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cookbook", type=Path, required=True, metavar="FOLDER")
+    cookbook = parser.parse_args().cookbook
+    rows = []
+    for package, ask in PACKAGES.items():
+        with contextlib.redirect_stdout(io.StringIO()):  # what they log
+            rows.append({"program": package, "version": version(package), "bytes": ask()})
+    commit = subprocess.run(["git", "-C", cookbook, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    for precision, more in (("mixed", ()), ("32 bits", ("--disable-mixed-precision",))):
+        program = f"EleutherAI's calculator, {precision}"
+        rows.append({"program": program, "version": commit.stdout.strip(), "gib": cookbook_gib(cookbook, *more)})
+    for row in rows:
+        print(row)
+    where = {
+        "config": "homework",
+        "tokens": list(TOKENS),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+    store("memory_estimates", where, rows)
+
+
+if __name__ == "__main__":
+    main()
