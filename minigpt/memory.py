@@ -192,6 +192,10 @@ class Sizes:
         """A weight once more in 16 bits, if products are computed in fewer bits than weights have."""
         return self.casts * self.e * rows * columns
 
+    def bias_copy(self, numbers: int) -> int:
+        """The same for biases: nothing wants them in backward, but autocast has them until forward ends."""
+        return self.copy(numbers, 1) * self.config.bias
+
     @property
     def branch_mask(self) -> int:
         """What the dropout behind attention or feed-forward keeps."""
@@ -217,10 +221,22 @@ class Sizes:
     def look_temporaries(self) -> int:
         """What is there while the softmax computes: outputs of the projections, scaled queries, scores, mask."""
         scores = 2 * self.e * self.weights + self.s * self.weights + (self.s != self.e) * self.s * self.weights
-        # The products want a batch of matrices: heads that lie apart in memory are copied.
-        copied = 2 * self.n if self.B > 1 and self.config.n_heads > 1 else 0
+        copied = 2 * self.n * self.are_heads_copied
         normed = self.R if self.casts else 0
         return normed + 4 * self.n + copied + scores + 2 * self.e * self.T**2
+
+    @property
+    def output_temporaries(self) -> int:
+        """What is there besides the kept while attention's output projection computes, all of attention's names."""
+        normed = self.R if self.casts else 0
+        queries, found, out = (1 + 2 * self.are_heads_copied) * self.n, (self.config.n_heads > 1) * self.n, self.n
+        uncast = self.s * self.weights if self.config.attention_dropout > 0 and self.s != self.e else 0
+        return normed + queries + found + out + uncast
+
+    @property
+    def are_heads_copied(self) -> bool:
+        """Whether the heads lie apart in memory: the products want a batch of matrices."""
+        return self.B > 1 and self.config.n_heads > 1
 
     @property
     def fused(self) -> int:
@@ -350,13 +366,17 @@ def moments(sizes: Sizes, parameters: int, optimizer: int, scratch: int, checkpo
     inside = block["norm1"] + block["query, key, value"]
     # A checkpointed block leaves behind a random state and, until forward has ended, its weights in 16 bits.
     state = checkpointing * RANDOM_STATE_BYTES * (sizes.device == "cpu")
-    left = state + checkpointing * (4 * sizes.copy(C, C) + 2 * sizes.copy(C, F))
+    left = state + checkpointing * (4 * sizes.copy(C, C) + 2 * sizes.copy(C, F)) + sizes.bias_copy(5 * C + F)
+    looked = inside + block["attention"] + block["output"]
+    look_temporaries = sizes.bias_copy(3 * C) + sizes.look_temporaries
+    output_temporaries = sizes.bias_copy(4 * C) + sizes.output_temporaries
     if sizes.explicit:
-        saved = below + (L - 1) * kept + inside
-        yield moment("forward of a block", "softmax", 0, saved, sizes.look_temporaries + (L - 1) * left + state)
+        saved, before = below + (L - 1) * kept, (L - 1) * left + state
+        yield moment("forward of a block", "softmax", 0, saved + inside, before + look_temporaries)
+        yield moment("forward of a block", "output", 0, saved + looked, before + output_temporaries)
     if not checkpointing:
-        branches = (2 + (config.dropout > 0)) * n + R + sizes.casts * R
-        yield moment("forward of a block", "sum", 0, below + L * whole, branches)
+        branches = (2 + (config.dropout > 0)) * n + R
+        yield moment("forward of a block", "sum", 0, below + L * whole, L * left + branches)
 
     # Forward has ended. The loss in 32 bits needs the logits in 32 bits for a moment.
     everything = below + L * kept + sum(head.values()) - targets
@@ -371,6 +391,7 @@ def moments(sizes: Sizes, parameters: int, optimizer: int, scratch: int, checkpo
     if sizes.casts:
         yield moment("backward of the head", "cast", E, saved - head["head"], Z + R + e * V * C)
     yield moment("backward of the head", "product", 0, saved, 2 * Z + n + e * V * C)
+    yield moment("backward of the head", "last norm", E, saved - head["head"], Z + 2 * R + norm)
 
     # Blocks, from the last to the first. What flows from one to the next is the residual's gradient, R. Where it is not
     # what the product in front of it gave, there is a second one of that kind, n.
@@ -384,7 +405,8 @@ def moments(sizes: Sizes, parameters: int, optimizer: int, scratch: int, checkpo
         if checkpointing:
             held_too = held + state + sizes.casts * n
             if sizes.explicit:
-                yield moment(name, "softmax once more", gradients, others + inside, held_too + sizes.look_temporaries)
+                yield moment(name, "softmax once more", gradients, others + inside, held_too + look_temporaries)
+                yield moment(name, "output once more", gradients, others + looked, held_too + output_temporaries)
             # Backward takes over as soon as forward has kept all that is to be kept.
             hidden = sizes.f if config.activation == "relu" else 0
             is_dropped = config.dropout > 0
@@ -421,9 +443,10 @@ def moments(sizes: Sizes, parameters: int, optimizer: int, scratch: int, checkpo
             yield moment(name, "softmax", gradients, saved, held + n + 2 * sizes.s * A)
         else:
             yield moment(name, "fused attention", gradients, saved + n, held + 4 * n)
-        gradients += 3 * attention // 4
+        # The last of the three projections.
+        gradients += attention // 2
         saved = others + block["norm1"] + n + sizes.copy(C, C)
-        yield moment(name, "query, key, value", gradients, saved, held + R + 2 * n)
+        yield moment(name, "query, key, value", gradients, saved, held + R + 2 * n + e * C * C)
 
     # A token embedding that is the head, too, gets two gradients, which are added up: into a third tensor, unless the
     # first is a copy that nobody else has.

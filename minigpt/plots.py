@@ -315,16 +315,21 @@ def step_memory(trace: Trace, predicted_bytes: int, least_bytes: int = 1_000) ->
         trace: what was measured.
         predicted_bytes: the peak that is drawn as a line across.
         least_bytes: allocations and releases of fewer bytes are left out of the picture.
+
+    Raises:
+        ValueError: none is as large.
     """
     shown, before = [], trace.start_bytes
     for live, phase in zip(trace.live_bytes, trace.phases, strict=True):
         if abs(live - before) >= least_bytes:
             shown.append((phase, live))
         before = live
-    said, place, last = [], 0, trace.start_bytes / 1e6
-    start = last
+    if not shown:
+        raise ValueError(f"least_bytes must leave something to be shown; got {least_bytes:,}")
+    start = trace.start_bytes / 1e6
+    said, place, last = [], 0, start
     with drawing(3.0) as (figure, ax):
-        for (phase, run), colour in zip(groupby(shown, key=lambda item: item[0]), SERIES, strict=True):
+        for (phase, run), colour in zip(groupby(shown, key=lambda item: item[0]), SERIES, strict=False):
             values = [last, *(live / 1e6 for _, live in run)]
             x = range(place, place + len(values))
             ax.fill_between(x, values, step="post", color=colour, alpha=0.25, lw=0)

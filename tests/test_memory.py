@@ -165,7 +165,7 @@ def test_each_moment_can_be_the_fullest(name, monkeypatch):
         assert predicted.peak_bytes == pytest.approx(tracked_peak(Step(config, **how)), rel=1e-3)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(medium_steps(), st.sampled_from(memory.PRECISIONS), st.sampled_from(["explicit", "fused"]))
 def test_peak_with_a_gpus_operators(drawn, precision, attention):
     config, how = drawn
@@ -181,8 +181,7 @@ def test_peak_with_a_gpus_operators(drawn, precision, attention):
     narrower = 2 * 2 * positions(how) * norms if how["precision"] == "bf16" else 0
     with pytest.MonkeyPatch.context() as patch, without_numbers(patch), gpu_operators(patch):
         tracked = tracked_peak(Step(config, **how))
-    # Under autocast biases are copied, too, some hundred bytes that are not predicted.
-    assert tracked * 0.998 < predicted.peak_bytes < tracked * 1.002 + narrower
+    assert tracked * 0.999 < predicted.peak_bytes < tracked * 1.001 + narrower
 
 
 @pytest.mark.parametrize(
@@ -217,7 +216,9 @@ def test_the_stored_measurement_is_todays_prediction():
         assert row["predicted_peak_bytes"] == predicted.peak_bytes
         assert row["predicted_moment"] == predicted.peak.name
         assert row["predicted_peak_bytes"] == pytest.approx(row["measured_peak_bytes"], rel=1e-3)
-        assert row["measured_phase"] in row["predicted_moment"]
+        # Two moments can be as full: AdamW in a loop ends up where backward did.
+        as_full = [moment.name for moment in predicted.moments if moment.total_bytes == predicted.peak_bytes]
+        assert any(row["measured_phase"] in name for name in as_full)
 
 
 def test_gpu_benchmark_predicts_every_case():

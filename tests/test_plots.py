@@ -7,8 +7,16 @@ import pytest
 import torch
 
 from minigpt import CONFIGS, plots
+from minigpt.allocations import Trace
 
 TOKENS = ["To", "-", "Ġ<b>", "$", "Ċ"]
+#: Bytes before a step, after each change, and the phases the changes fell into.
+TRACE = Trace(
+    1_000_000,
+    [3_000_000, 9_000_000, 9_000_500, 2_000_000],
+    ["forward", "forward", "backward", "backward"],
+    [()] * 4,
+)
 BACKGROUNDS = ("#ffffff", "#14181e")  # the site's, light and dark
 
 
@@ -26,6 +34,7 @@ def pictures():
         "lines": plots.lines([1, 2, 4], {"a": [1, 2, 3], "b": [3, 2, 1]}, "x", "y", log="x"),
         "curves": plots.curves({"a": ([1, 2, 3], [3, 2, 1])}, "step", "loss, nats", {"ln V": 4.0}),
         "log curves": plots.curves({"a": ([0, 1, 9], [3, 2, 1]), "b": ([1, 9], [2, 2])}, "step", "loss", log=True),
+        "step memory": plots.step_memory(TRACE, 9_000_000),
         "shares": plots.shares({name: CONFIGS[name] for name in ("gpt2", "gpt3-175b")}),
         "bars": plots.bars(["Ġa", "Ġa", "<b>"], [50.0, 30.0, 20.0], "share, %", "after x", decimals=1),
         "log bars": plots.bars(["a", "b"], [1, 300], "tokens in the nucleus", "top-p", log=True, decimals=0),
@@ -99,6 +108,17 @@ def test_curves_are_where_they_were_measured():
         plots.curves({"a": ([1, 2], [1.0])}, "x", "y")
     with pytest.raises(ValueError, match="4 curves at most"):
         plots.curves(dict.fromkeys("abcde", ([1], [1.0])), "x", "y")
+
+
+def test_a_steps_memory_is_what_was_traced():
+    (ax,) = plots.step_memory(TRACE, 9_000_000).figure.axes
+    drawn = [line.get_xydata().T.tolist() for line in ax.get_lines()]
+    assert drawn[0] == [[0, 1, 2], [1, 3, 9]] and drawn[1] == [[2, 3], [9, 2]]  # 500 bytes are left out
+    assert [line[1] for line in drawn[-2:]] == [[1, 1], [9, 9]]
+    alt = plots.step_memory(TRACE, 9_000_000).alt
+    assert "over 3 allocations" in alt and "backward: at most 9.0, at its end 2.0. The predicted peak is 9.0" in alt
+    with pytest.raises(ValueError, match="least_bytes must leave something to be shown; got 100,000,000"):
+        plots.step_memory(TRACE, 9_000_000, least_bytes=100_000_000)
 
 
 def test_a_single_token_can_be_drawn():

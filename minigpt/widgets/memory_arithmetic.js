@@ -46,6 +46,7 @@ function sizesOf(config, settings) {
 
   const mask = (probability, numbers, bytes) => (probability === 0 ? 0 : numbers * (gpu ? 1 : bytes));
   const copy = (rows, columns) => casts * e * rows * columns;
+  const biasCopy = (numbers) => config.bias * copy(numbers, 1);
   const branchMask = mask(dropout, N * C, e);
   const norm = R + 2 * t * N;
 
@@ -54,6 +55,8 @@ function sizesOf(config, settings) {
   const scores = 2 * e * A + s * A + (s !== e) * s * A;
   const copied = B > 1 && H > 1 ? 2 * n : 0;
   const lookTemporaries = casts * R + 4 * n + copied + scores + 2 * e * T * T;
+  const uncast = attentionDropout > 0 && s !== e ? s * A : 0;
+  const outputTemporaries = casts * R + 2 * n + copied + (H > 1) * n + uncast;
   const rows = 4 * B * H;
   const gpuFused = e === 4 ? rows * 32 * Math.ceil(T / 32) + 16 : rows * T + 24;
   const fused = gpu ? gpuFused : rows * T;
@@ -73,8 +76,8 @@ function sizesOf(config, settings) {
   };
   const head = { "last norm": norm, head: n + copy(C, V), loss: r * N * V + r + 8 * N };
   return {
-    gpu, explicit, N, r, e, s, casts, A, R, n, f, Z, copy, branchMask, droppedOrCast, lookTemporaries,
-    embedding, block, head,
+    gpu, explicit, N, r, e, s, casts, A, R, n, f, Z, copy, biasCopy, branchMask, droppedOrCast, lookTemporaries,
+    outputTemporaries, embedding, block, head,
   };
 }
 
@@ -103,7 +106,7 @@ export function stepMoments(config, settings) {
   const { vocab_size: V, d_model: C, n_layers: L, d_ff: F, dropout, bias } = config;
   const { checkpointing } = settings;
   const sizes = sizesOf(config, settings);
-  const { gpu, explicit, N, r, e, s, casts, A, R, n, f, Z, copy, branchMask, embedding, block, head } = sizes;
+  const { gpu, explicit, N, r, e, s, casts, A, R, n, f, Z, copy, biasCopy, branchMask, embedding, block, head } = sizes;
   const numbers = parameterSizes(config);
   const parameters = r * total(numbers);
   const [optimizer, scratch] = optimizerBytes(settings.optimizer, numbers, sizes);
@@ -122,13 +125,17 @@ export function stepMoments(config, settings) {
   const below = total(Object.values(embedding)) + targets;
   const inside = block.norm1 + block["query, key, value"];
   const state = checkpointing && !gpu ? RANDOM_STATE_BYTES : 0;
-  const left = state + (checkpointing ? 4 * copy(C, C) + 2 * copy(C, F) : 0);
+  const left = state + (checkpointing ? 4 * copy(C, C) + 2 * copy(C, F) : 0) + biasCopy(5 * C + F);
+  const looked = inside + block.attention + block.output;
+  const lookTemporaries = biasCopy(3 * C) + sizes.lookTemporaries;
+  const outputTemporaries = biasCopy(4 * C) + sizes.outputTemporaries;
   if (explicit) {
-    const temporaries = sizes.lookTemporaries + (L - 1) * left + state;
-    moment("forward of a block", "softmax", 0, below + (L - 1) * kept + inside, temporaries);
+    const [saved, before] = [below + (L - 1) * kept, (L - 1) * left + state];
+    moment("forward of a block", "softmax", 0, saved + inside, before + lookTemporaries);
+    moment("forward of a block", "output", 0, saved + looked, before + outputTemporaries);
   }
   if (!checkpointing) {
-    moment("forward of a block", "sum", 0, below + L * whole, (2 + (dropout > 0)) * n + R + casts * R);
+    moment("forward of a block", "sum", 0, below + L * whole, L * left + (2 + (dropout > 0)) * n + R);
   }
   const loss = r * N * V;
   const everything = below + L * kept + total(Object.values(head)) - targets;
@@ -140,10 +147,11 @@ export function stepMoments(config, settings) {
   const scored = everything - head.loss + targets;
   if (casts) moment("backward of the head", "cast", E, scored - head.head, Z + R + e * V * C);
   moment("backward of the head", "product", 0, scored, 2 * Z + n + e * V * C);
+  const norm = r * (C + bias * C);
+  moment("backward of the head", "last norm", E, scored - head.head, Z + 2 * R + norm);
 
   // Backward: the blocks, from the last to the first.
   const name = "backward of a block";
-  const norm = r * (C + bias * C);
   const expand = r * (F * C + bias * F);
   const contract = r * (F * C + bias * C);
   const projection = r * (C * C + bias * C);
@@ -154,7 +162,10 @@ export function stepMoments(config, settings) {
     let saved = others + whole - branchMask;
     if (checkpointing) {
       const heldToo = held + state + casts * n;
-      if (explicit) moment(name, "softmax once more", gradients, others + inside, heldToo + sizes.lookTemporaries);
+      if (explicit) {
+        moment(name, "softmax once more", gradients, others + inside, heldToo + lookTemporaries);
+        moment(name, "output once more", gradients, others + looked, heldToo + outputTemporaries);
+      }
       const hidden = config.activation === "relu" ? f : 0;
       const result = gpu && dropout > 0 ? n : 0;
       const branches = (1 + (dropout > 0)) * n + Math.max(hidden + casts * R, branchMask + result);
@@ -181,8 +192,8 @@ export function stepMoments(config, settings) {
     } else {
       moment(name, "fused attention", gradients, saved + n, held + 4 * n);
     }
-    gradients += 3 * projection;
-    moment(name, "query, key, value", gradients, others + block.norm1 + n + copy(C, C), held + R + 2 * n);
+    gradients += 2 * projection;
+    moment(name, "query, key, value", gradients, others + block.norm1 + n + copy(C, C), held + R + 2 * n + e * C * C);
   }
 
   const both = casts ? R : Math.max(E, R);
