@@ -637,7 +637,7 @@ def process_shares(
 
     Activations are a matter of each process's share of the batch, but under "tensor". What is put
     together for a moment, and what is under way between processes, comes on top; with DDP that is
-    once more the gradients' bytes, unless it is told gradient_as_bucket_view=True.
+    once more the gradients' bytes, unless it is told gradient_as_bucket_view=True, as `parallel` does.
 
     Args:
         config: the model.

@@ -63,7 +63,8 @@ class Processes:
     def wrap(self, model: nn.Module) -> nn.Module:
         """What to call in place of the model while training. Under fsdp the model itself is sharded."""
         if self.parallel == "ddp":
-            return DistributedDataParallel(model)
+            # Gradients are views of what is sent, and need no second place.
+            return DistributedDataParallel(model, gradient_as_bucket_view=True)
         if self.parallel == "fsdp":
             mesh = init_device_mesh(self.device.type, (self.count,))
             for block in model.blocks:
