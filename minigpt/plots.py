@@ -291,14 +291,14 @@ def curves(
                 raise ValueError(f"series must have a value for each x, one at least; {name} has {len(y)} for {len(x)}")
             shown = [(a, b) for a, b in zip(x, y, strict=True) if a > 0 or not log]
             ax.plot(*zip(*shown, strict=True), color=colour, linestyle=dashes, linewidth=1.6, label=name)
+        if log:
+            ax.set_xscale("log")
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         left = ax.get_xlim()[0]
         for name, value in (levels or {}).items():
             ax.axhline(value, color=INK, linewidth=0.8, linestyle=(0, (2, 3)))
             at = {"xytext": (3, 2), "textcoords": "offset points", "fontsize": 8}
             ax.annotate(name, (left, value), **at)
-        if log:
-            ax.set_xscale("log")
-            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         ax.set_xlabel(xlabel)
         ax.set_ylabel(ylabel)
         if len(series) > 1:

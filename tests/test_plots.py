@@ -104,6 +104,11 @@ def test_curves_are_where_they_were_measured():
     assert drawn[:2] == [[list(map(float, x)), y] for x, y in series.values()]
     assert drawn[2][1] == [3.5, 3.5]
     assert "training: from 3.00 to 1.50; held out: from 3.00 to 2.50; ln V is at 3.50" in picture.alt
+    for log in (False, True):
+        picture = plots.curves({"a": ([1, 10, 100], [3, 2, 1])}, "step", "loss", {"ln V": 3.5}, log=log)
+        (ax,) = picture.figure.axes
+        (level,) = (text for text in ax.texts if text.get_text() == "ln V")
+        assert level.xy[0] == pytest.approx(ax.get_xlim()[0])
     with pytest.raises(ValueError, match="series must have a value for each x, one at least; a has 1 for 2"):
         plots.curves({"a": ([1, 2], [1.0])}, "x", "y")
     with pytest.raises(ValueError, match="4 curves at most"):
