@@ -21,6 +21,7 @@ from watched import Watched
 
 import minigpt.widgets as widgets
 from minigpt import CONFIGS, GPTConfig
+from minigpt.memory import training_memory
 from minigpt.parameters import count_params, params_by_group
 from minigpt.sampling import entropy_bits, next_logits, next_token_probabilities
 from minigpt.widgets import AttentionExplorer, ParameterExplorer, SamplingExplorer
@@ -367,6 +368,26 @@ def test_presets_are_the_named_configurations(shown):
     page.locator("[data-trait=n_layers]").focus()
     page.keyboard.press("ArrowRight")
     page.wait_for_function("document.querySelector('.mgw select').value === ''")
+
+
+def test_the_page_shows_where_the_memory_goes(shown):
+    page = shown("book/04_memory")
+    root, total = page.locator(".mgw").first, page.locator(".mgw-total")
+    homework = CONFIGS["homework"]
+    for attention in ("explicit", "fused"):
+        root.get_by_label("Attention").select_option(attention)
+        batch = root.get_by_label("Batch size B")
+        batch.focus()
+        page.keyboard.press("Home")
+        for sequences in (1, 2, 3):
+            memory = training_memory(homework, sequences, attention=attention, device="cuda")
+            page.wait_for_function(
+                "([root, bytes]) => root.innerText.includes(bytes)",
+                arg=[root.element_handle(), f"{memory.peak.saved_bytes:,}"],
+            )
+            assert batch.get_attribute("aria-valuetext") == f"{sequences}"
+            assert f"{memory.peak_bytes / 1e9:.2f} GB" in total.inner_text() and memory.peak.name in root.inner_text()
+            page.keyboard.press("ArrowRight")
 
 
 def test_the_page_shows_the_heads_weights(shown):
