@@ -28,7 +28,7 @@ class Table:
         caption: what the table shows, for those who can't see it and those who can.
 
     Raises:
-        ValueError: a row has another length than the headings, or the last column doesn't add
+        ValueError: a heading is empty, a row has another length than the headings, or the last column doesn't add
             up to the total.
     """
 
@@ -39,6 +39,8 @@ class Table:
     caption: str = ""
 
     def __post_init__(self):
+        if not all(str(column).strip() for column in self.columns):
+            raise ValueError(f"columns must each have a heading, for those who are read to; got {list(self.columns)}")
         for row in self.rows:
             if len(row) != len(self.columns):
                 raise ValueError(f"rows must have {len(self.columns)} cells, one a column; got {row!r}")

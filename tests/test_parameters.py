@@ -127,6 +127,8 @@ def test_a_table_that_does_not_add_up_is_refused():
         Table(("a", "b"), [("x", 1), ("y", 2)], total=4)
     with pytest.raises(ValueError, match="columns must be two at least"):
         Table(("a",), [(1,)], total=1)
+    with pytest.raises(ValueError, match="columns must each have a heading"):
+        Table(("", "n"), [("a", 1)])
     with pytest.raises(ValueError, match="rows must have 2 cells"):
         Table(("a", "b"), [("x",)])
 
