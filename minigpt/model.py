@@ -97,7 +97,11 @@ class GPT(nn.Module):
         self.init_weights()
 
     def init_weights(self):
-        """Draw all weights anew, from PyTorch's global generator."""
+        """Draw all weights anew, from PyTorch's global generator.
+
+        They are drawn in 64 bits, whatever they are kept in: PyTorch draws 32-bit numbers otherwise on
+        processors with other instructions, and one seed would make two models.
+        """
         residual_std = 0.02 / math.sqrt(2 * self.config.n_layers)
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
@@ -105,9 +109,9 @@ class GPT(nn.Module):
             elif "norm" in name:
                 nn.init.ones_(parameter)
             elif name.endswith(("attention.output.weight", "feed_forward.contract.weight")):
-                nn.init.normal_(parameter, std=residual_std)
+                draw_normal(parameter, residual_std)
             else:
-                nn.init.normal_(parameter, std=0.02)
+                draw_normal(parameter, 0.02)
 
     def forward(self, tokens, targets=None, cache: list[KVCache] | None = None):
         """Score every token of the vocabulary as the successor of every position.
@@ -194,6 +198,12 @@ class GPT(nn.Module):
             weights.append(block.attention(block.norm1(x), return_weights=True)[1])
             x = block(x)  # (B, T, C)
         return weights
+
+
+@torch.no_grad()
+def draw_normal(parameter: nn.Parameter, std: float) -> None:
+    """Fill a parameter from a normal distribution around 0, drawn in 64 bits."""
+    parameter.copy_(torch.empty_like(parameter, dtype=torch.float64).normal_(std=std))
 
 
 @contextmanager

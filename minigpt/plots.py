@@ -10,6 +10,7 @@ import io
 import math
 import pathlib
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,9 +72,7 @@ class Picture:
     def svg(self) -> str:
         """The figure as an `<svg>` element that scales with its column."""
         file = io.StringIO()
-        # The salt makes the ids in the file depend on the picture alone: the same every time, and
-        # different from those of any other picture on the page.
-        with mpl.rc_context({**STYLE, "svg.hashsalt": self.alt}):
+        with mpl.rc_context(STYLE):
             self.figure.savefig(file, format="svg", metadata={"Date": None}, bbox_inches="tight", pad_inches=0.02)
         svg = file.getvalue()
         view = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
@@ -82,7 +81,7 @@ class Picture:
         body = re.sub(r'<g id="[^"]*"', "<g", body)  # "axes_1" and such, the same in every figure and used in none
         body = re.sub(r"font: ([\d.]+)px [^;\"]+", r"font: \1px sans-serif", body)
         body = re.sub(r"<[^>]*>", lambda tag: re.sub(r"-?\d+\.\d+", two_decimals, tag[0]), body)  # but not the text
-        body = re.sub(r"\s*\n\s*", " ", body.replace(INK, "currentColor"))
+        body = re.sub(r"\s*\n\s*", " ", numbered(body, self.alt).replace(INK, "currentColor"))
         return (
             f'<svg role="img" aria-label="{escape(self.alt)}" viewBox="{view[0][9:-1]}" '
             f'style="width:100%;max-width:{width}px;height:auto" xmlns="http://www.w3.org/2000/svg" '
@@ -92,6 +91,18 @@ class Picture:
     def save(self, path: str | pathlib.Path) -> None:
         """Write the SVG, black on nothing, to a file."""
         pathlib.Path(path).write_text(self.svg().replace("currentColor", "#000000"), encoding="utf-8")
+
+
+def numbered(body: str, alt: str) -> str:
+    """An SVG whose ids are numbers in the order they appear in, behind a prefix of the picture's own.
+
+    Matplotlib makes an id of a hash of coordinates that are not rounded yet: a curve that is off by the
+    last bit, and drawn the same, would have another id. The prefix is a checksum of the alternative
+    text, so that no two pictures on a page share an id.
+    """
+    prefix = f"p{zlib.crc32(alt.encode()):08x}"
+    new = {old: f"{prefix}-{i}" for i, old in enumerate(dict.fromkeys(re.findall(r' id="([^"]+)"', body)), 1)}
+    return re.sub(r'( id="|href="#|url\(#)([^")]+)', lambda at: at[1] + new[at[2]], body)
 
 
 def two_decimals(match: re.Match) -> str:

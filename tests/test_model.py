@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigpt import CONFIGS, GPT, GPTConfig
+from minigpt.allocations import default_dtype
 from minigpt.model import Block
 
 SMALL = GPTConfig(vocab_size=31, context_length=12, d_model=24, n_heads=4, n_layers=3)
@@ -206,3 +207,16 @@ def test_targets_must_match_and_the_cache_counts():
             model(some_tokens(T=1), cache=cache)
         with pytest.raises(ValueError, match="got 0 layers"):
             model(some_tokens(T=1), cache=[])
+
+
+def test_one_seed_draws_one_model_whatever_its_numbers_are_kept_in():
+    """In 32 bits PyTorch draws otherwise on processors with other instructions: so all are drawn in 64."""
+    config = CONFIGS["mini"].but(vocab_size=40, context_length=8, n_layers=1)
+    single = GPT(config)
+    with default_dtype(torch.float64):
+        double = GPT(config)
+    for model in (single, double):
+        torch.manual_seed(0)
+        model.init_weights()
+    for name, weight in double.state_dict().items():
+        assert weight.dtype == torch.float64 and torch.equal(weight.float(), single.state_dict()[name]), name
