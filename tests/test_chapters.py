@@ -4,7 +4,6 @@ import ast
 import inspect
 import json
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -26,50 +25,10 @@ import chapters  # noqa: E402
 CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
 names = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 
-# A number a reader could want to check: with a separator, with decimals, of three digits or more, or with a unit.
-NUMBER = re.compile(
-    r"(?<![\w.,])(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.\d+|\d{3,}"
-    r"|\d+(?=\s?(?:%|percent|[KMGT]i?B\b|[MB]\b|million|billion|bytes|tokens|parameters|plays|layers|digits\b)))(?![\w])"
-)
-
 
 def prose(notebook) -> str:
-    """The text of a chapter without code, citations, addresses and marks of the markup."""
-    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    text = re.sub(r"```.*?```|`[^`]*`|\{cite[^}]*\}`[^`]*`|<[^>]*>|\]\([^)]*\)", " ", text, flags=re.DOTALL)
-    text = re.sub(r"Python 3\.\d+", " ", text)  # held against pyproject.toml below
-    return text.replace("{,}", ",")
-
-
-def printed(notebook) -> str:
-    """What the cells of a chapter print: text and tables, but neither annotated source nor figures."""
-    parts = []
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            data = output.get("data", {})
-            html = data.get("text/html", "")
-            if "mg-src" not in html and "mg-picture" not in html:
-                parts += [output.get("text", ""), data.get("text/plain", ""), re.sub(r"<[^>]*>", " ", html)]
-    return "\n".join(parts)
-
-
-def unprinted(notebook) -> list[str]:
-    """Numbers of the prose that no cell prints."""
-    known = set(re.findall(r"(?<![\w.,])\d[\d,]*(?:\.\d+)?", printed(notebook)))
-    known = {number.rstrip(",") for number in known}
-    return [number for number in NUMBER.findall(prose(notebook)) if number not in known]
-
-
-@names
-def test_every_number_in_the_prose_is_printed_by_a_cell(path):
-    assert unprinted(nbformat.read(path, as_version=4)) == []
-
-
-def test_an_unprinted_number_is_found():
-    notebook = nbformat.read(ROOT / "book" / "03_parameters.ipynb", as_version=4)
-    planted = ("301,771,521 in all", "a share of 26.2 %", "$2{,}362{,}369$", "some 12345 of them", "and 99 million")
-    notebook.cells.append(nbformat.v4.new_markdown_cell(". ".join(planted)))
-    assert unprinted(notebook) == ["301,771,521", "26.2", "2,362,369", "12345", "99"]
+    """The text of a chapter."""
+    return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
 
 
 @names
@@ -113,6 +72,7 @@ def test_stored_outputs_hold_nothing_that_changes_by_itself(path):
     assert not re.search(r"0x[0-9a-f]{8,}|/home/|/tmp/|/root/|/work/|image/png", without_scripts)
     notebook = json.loads(raw)
     widgets = notebook["metadata"].pop("widgets", None)
+    assert notebook["metadata"].pop(chapters.OUTPUTS)
     assert notebook["metadata"] == chapters.METADATA
     ids = chapters.widget_ids(widgets)
     assert ids == [f"{number:032x}" for number in range(1, len(ids) + 1)]
@@ -131,15 +91,6 @@ def test_every_picture_has_an_alternative_text(path):
     )
     labels = re.findall(r'<svg role="img" aria-label="([^"]*)"', html)
     assert len(labels) == html.count("<svg") and all(len(label) > 40 for label in labels)
-
-
-def test_executed_twice_the_chapters_are_the_same_bytes(tmp_path):
-    """`make chapters` changes nothing, neither now nor the next time."""
-    for path in CHAPTERS:
-        copy = tmp_path / path.name
-        shutil.copy(path, copy)
-        chapters.run(copy)
-        assert copy.read_bytes() == path.read_bytes(), f"{path.name} is stale: make chapters"
 
 
 def test_a_chapter_that_fails_keeps_its_file(tmp_path):

@@ -5,16 +5,21 @@
 
 A chapter that fails keeps the file it had. Timings and the machine's Python version are left out, and
 widgets, whose ids are random, are numbered. The first cell, which makes a chapter run in Colab, is
-written anew from _config.yml.
+written anew from _config.yml. The numbers in the text are computed in the chapter's kernel, when all
+cells have run, and written into the text (see minigpt/prose.py).
 """
 
+import json
 import sys
+import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
 import yaml
 from nbclient import NotebookClient
 
+from minigpt import prose
 from minigpt.data import PLAYS_PACKAGE
 from minigpt.files import write_files
 
@@ -23,6 +28,11 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+#: The metadata of a cell of text that holds its bound numbers as the kernel has computed them.
+NUMBERS = "numbers"
+#: The metadata of a notebook that holds a checksum of all outputs, to tell outputs that nobody has computed.
+OUTPUTS = "outputs_crc32"
 
 
 def colab_cell() -> str:
@@ -45,7 +55,16 @@ def run(path: Path) -> None:
         raise ValueError(f"{path}: the first cell must be the Colab cell")
     first.source = colab_cell()
     first.metadata = {"tags": ["remove-cell"]}
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(ROOT)}}).execute()
+    asked = [(question, nbformat.v4.new_code_cell(question.source)) for question in questions(notebook)]
+    for question, asking in reversed(asked):
+        notebook.cells.insert(question.behind + 1, asking)
+    NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(ROOT)}}).execute()
+    for cell in notebook.cells:
+        cell.metadata.pop(NUMBERS, None)
+    for question, asking in asked:
+        notebook.cells.remove(asking)
+        right = question.cell.metadata[NUMBERS] = json.loads(asking.outputs[0].text)
+        question.cell.source = prose.rewritten(question.cell.source, right)
     widgets = notebook.metadata.get("widgets")
     notebook.metadata = nbformat.from_dict(METADATA | ({"widgets": widgets} if widgets else {}))
     code_cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -59,13 +78,81 @@ def run(path: Path) -> None:
     _, notebook = nbformat.validator.normalize(notebook)
     nbformat.validate(notebook)
     notebook = nbformat.reads(numbered(nbformat.writes(notebook), widget_ids(widgets)), as_version=4)
+    notebook.metadata[OUTPUTS] = outputs_checksum(notebook)
     text = nbformat.writes(notebook).rstrip("\n") + "\n"
     write_files({path: lambda place: place.write_text(text, encoding="utf-8")})
 
 
+ASKING = "import json; from minigpt.prose import answers; print(json.dumps(answers(globals(), {wanted!r})))"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the kernel is asked about the bound numbers of a cell of text.
+
+    Attributes:
+        cell: the text.
+        behind: the index of the code cell behind which it is asked. A text may speak of the cells before
+            it and of the next one, which it leads up to; the last text has none behind it.
+        source: the code that asks.
+        said: the numbers as the text has them.
+    """
+
+    cell: nbformat.NotebookNode
+    behind: int
+    source: str
+    said: list[str]
+
+
+def questions(notebook) -> list[Question]:
+    """The questions about all cells of text that have bound numbers, in their order."""
+    code = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+    asked = []
+    for i, cell in enumerate(notebook.cells):
+        bound = prose.bound_numbers(cell.source) if cell.cell_type == "markdown" else []
+        if bound:
+            wanted = [(number.kind, number.text, number.expression) for number in bound]
+            source = (
+                f"from minigpt.prose import answers\nprint(__import__('json').dumps(answers(globals(), {wanted!r})))"
+            )
+            behind = next((j for j in code if j > i), code[-1])
+            asked.append(Question(cell, behind, source, [number.text for number in bound]))
+    return asked
+
+
+#: The code that asks a kernel for the state of its widgets: for each, in the order they were made, a checksum a trait.
+STATE_QUESTION = """
+import json, zlib
+from ipywidgets import Widget
+
+def checksums(state):
+    numbers = {model_id: f"{number:032x}" for number, model_id in enumerate(state, 1)}
+    def of(value):
+        text = json.dumps(value, sort_keys=True)
+        for model_id, number in numbers.items():
+            text = text.replace(model_id, number)
+        return zlib.crc32(text.encode())
+    return [{trait: of(value) for trait, value in model["state"].items()} for model in state.values()]
+"""
+
+
+def widget_state(notebook) -> list[dict[str, int]]:
+    """What a notebook has stored of its widgets, as STATE_QUESTION has the kernel print it."""
+    names: dict = {}
+    exec(STATE_QUESTION, names)  # noqa: S102 (the lines above)
+    return names["checksums"](notebook.metadata["widgets"][WIDGET_STATE]["state"])
+
+
+def outputs_checksum(notebook) -> int:
+    """The CRC-32 of all that the cells have put out, and of the state of the widgets."""
+    outputs = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
+    widgets = notebook.metadata.get("widgets", {})
+    return zlib.crc32(json.dumps([outputs, widgets], sort_keys=True).encode())
+
+
 def widget_ids(widgets: dict | None) -> list[str]:
     """The ids of the stored widget models, in the order they were made."""
-    return list(widgets["application/vnd.jupyter.widget-state+json"]["state"]) if widgets else []
+    return list(widgets[WIDGET_STATE]["state"]) if widgets else []
 
 
 def numbered(text: str, ids: list[str]) -> str:

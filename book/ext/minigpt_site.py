@@ -15,6 +15,8 @@ from matplotlib.patches import Rectangle
 from sphinx.application import Sphinx
 from sphinx.errors import ConfigError, ExtensionError
 
+from minigpt.prose import without_bindings
+
 #: Overrides `repository: url:` of _config.yml for one build.
 REPOSITORY_VARIABLE = "MINIGPT_REPOSITORY"
 
@@ -42,6 +44,18 @@ def set_repository(app: Sphinx, config) -> None:
     config.ogp_site_url = config.html_baseurl = f"https://{host}/{path}"
     config.ogp_image = "_static/social-card.png"
     config.ogp_image_alt = "minigpt: the course in which nothing on the page can be false"
+
+
+def drop_bindings(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Leave out the comments that bind numbers in the text to what computes them (minigpt/prose.py)."""
+    if Path(app.env.doc2path(docname)).suffix != ".ipynb":
+        source[0] = without_bindings(source[0])
+        return
+    notebook = json.loads(source[0])
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = without_bindings("".join(cell["source"]))
+    source[0] = json.dumps(notebook)
 
 
 def check_widgets(app: Sphinx, env, docnames) -> None:
@@ -125,6 +139,7 @@ def draw_social_card(path: Path) -> None:
 def setup(app: Sphinx) -> dict:
     app.connect("config-inited", set_repository, priority=400)
     app.connect("env-before-read-docs", check_widgets)
+    app.connect("source-read", drop_bindings)
     app.connect("html-page-context", give_widgets_a_stand_in, priority=900)
     app.connect("html-page-context", drop_thebe, priority=900)
     app.connect("build-finished", write_assets)

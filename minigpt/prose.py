@@ -1,0 +1,342 @@
+r"""Numbers in prose, bound to what computes them.
+
+Behind a number, a number word, a formula or a piece of code in a text stands a comment that no reader sees,
+neither on the site nor in JupyterLab, Colab or on GitHub. It holds a Python expression:
+
+    The model has 301,771,520<!--=count_params(homework)--> parameters in twelve<!--=homework.n_layers--> layers.
+    $P = C\,(V + L\,(12C + 13))$<!--=P-->
+
+The expression's value, written as the number beside it is written, has to be that number. In a chapter it is
+computed by the chapter's kernel, as soon as the cell behind the text has run; in a page of text, from what
+`<!--: statements -->` on that page define. Numbers that no expression stands behind are found, too.
+"""
+
+import ast
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from minigpt.source import comment_tokens
+
+# fmt: off
+CARDINALS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+             "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
+TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh",
+            "twelfth"]
+# fmt: on
+#: What number words mean; the first meaning of a word is the one it is written for.
+MEANINGS: dict[str, tuple[float, ...]] = (
+    {word: (number,) for number, word in enumerate(CARDINALS)}
+    | {word: (10 * number,) for number, word in enumerate(TENS, 2)}
+    | {f"{ten}-{CARDINALS[one]}": (10 * n + one,) for n, ten in enumerate(TENS, 2) for one in range(1, 10)}
+    | {word: (number,) for number, word in enumerate(ORDINALS, 1)}
+    | {"third": (3, 1 / 3), "fifth": (5, 1 / 5), "tenth": (10, 1 / 10)}
+    | {"half": (1 / 2,), "halves": (1 / 2,), "thirds": (1 / 3,), "quarter": (1 / 4,), "quarters": (1 / 4,)}
+    | {"fifths": (1 / 5,), "tenths": (1 / 10,), "hundredth": (1 / 100,), "thousandth": (1e-3,)}
+    | {"millionth": (1e-6,), "billionth": (1e-9,)}
+    | {"once": (1,), "twice": (2,), "fourfold": (4,), "twofold": (2,), "dozen": (12,)}
+    | {"hundred": (100,), "thousand": (1_000,), "million": (10**6,), "billion": (10**9,), "trillion": (10**12,)}
+)
+SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
+
+WORDS = "|".join(sorted(MEANINGS, key=len, reverse=True))
+PIECE = re.compile(
+    r"(?P<skipped><!--:.*?-->|<!--(?![=:]).*?-->|</?[A-Za-z][^>]*>|\]\([^)\s]*\)|https?://[^\s)>]*)"
+    r"|(?P<fence>^```.*?^```)"
+    r"|(?P<formula>\$\$.+?\$\$|(?<![\\$\w])\$(?![\s$])[^$\n`]+?(?<!\s)\$(?![\d$]))"
+    r"|(?P<code>(?<!`)`[^`\n]*\d[^`\n]*`(?!`))"
+    r"|(?P<digits>(?:(?<![\w.,)])[-−])?(?<![\d.])\d(?:[\d,]*\d)?(?:\.\d+)?(?:e[-+]?\d+)?[⁰¹²³⁴-⁹]*)"
+    rf"|(?P<word>\b(?:{WORDS})s?\b)",
+    re.DOTALL | re.MULTILINE | re.IGNORECASE,
+)
+BINDING = re.compile(r"<!--=(.*?)-->", re.DOTALL)
+SETUP = re.compile(r"<!--:(.*?)-->", re.DOTALL)
+LINKED_CHAPTER = re.compile(r"\[[^\]]*\bchapter (\d+)[^\]]*\]\((?:book/)?(\d\d)_[^)]*\)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number in a text.
+
+    Attributes:
+        kind: "digits", "word", "formula", "code" or, in a block of code, "fence".
+        text: the number as it is written, with its sign.
+        start: where it begins in the text.
+        expression: what it is bound to; None if to nothing.
+    """
+
+    kind: str
+    text: str
+    start: int
+    expression: str | None
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.text)
+
+
+def numbers(text: str) -> Iterator[Number]:
+    """All numbers of a text in Markdown, in order: digits, number words, formulas and code that hold digits.
+
+    Digits in comments, in tags and in the addresses of links are left out.
+    """
+    place = 0
+    while match := PIECE.search(text, place):
+        kind, place = match.lastgroup, match.end()
+        if kind in ("skipped", None):
+            continue
+        if kind == "fence":
+            for inner in re.finditer(r"\d+(?:[\d,]*\d)?(?:\.\d+)?", match[0]):
+                yield Number("fence", inner[0], match.start() + inner.start(), None)
+            continue
+        bound = BINDING.match(text, place)
+        if kind == "formula" and not bound and not re.search(r"\d", match[0]):
+            continue
+        yield Number(kind, match[0], match.start(), bound[1].strip() if bound else None)
+        place = bound.end() if bound else place
+
+
+def bound_numbers(text: str) -> list[Number]:
+    """The numbers of a text that an expression stands behind."""
+    return [number for number in numbers(text) if number.expression is not None]
+
+
+def rewritten(text: str, right: Sequence[str]) -> str:
+    """A text whose bound numbers, in order, are those in `right`."""
+    for number, new in reversed(list(zip(bound_numbers(text), right, strict=True))):
+        text = text[: number.start] + new + text[number.end :]
+    return text
+
+
+def without_bindings(text: str) -> str:
+    """A text as its readers see it: without the comments that bind its numbers."""
+    return SETUP.sub("", BINDING.sub("", text))
+
+
+def written(value: object, like: str) -> str:
+    """A value in the way a number is written: as many decimals, separators as there, a word for a word.
+
+    Args:
+        value: a number; a str, taken as it is; or a bool: whether what the sentence says is so.
+        like: the number that stands in the text.
+
+    Raises:
+        ValueError: the sentence is not so; the value has no word; or rounding decides the last digit,
+            so that another machine may round it the other way.
+
+    >>> written(301771520, "301,771,521"), written(0.2613, "0.25"), written(3, "Two"), written(2, "10³")
+    ('301,771,520', '0.26', 'Three', '2')
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or type(value).__name__ == "bool":
+        if not value:
+            raise ValueError(f"what is said of {like!r} must be so; it is not")
+        return like
+    if not re.search(r"\d", like):
+        return as_word(value, like)
+    base, power = like.rstrip("⁰¹²³⁴⁵⁶⁷⁸⁹"), re.search(r"[⁰¹²³⁴-⁹]+$", like)
+    if power and as_float(base) ** int(power[0].translate(SUPERSCRIPTS)) == value:
+        return like
+    if "e" in base.lower():
+        return like if math.isclose(as_float(base), value, rel_tol=1e-9) else f"{value:g}"
+    decimals = len(base.partition(".")[2])
+    scaled = abs(value) * 10**decimals
+    if not isinstance(value, int) and abs(scaled % 1 - 0.5) < 1e-6:
+        raise ValueError(f"value must not lie where rounding decides the last digit; got {value!r} for {like!r}")
+    separated = "," in base or abs(value) < 1_000 or len(base.lstrip("-−").partition(".")[0]) < 4
+    text = f"{value:,.{decimals}f}" if separated else f"{value:.{decimals}f}"
+    return text.replace("-", "−") if base.startswith("−") else text
+
+
+def as_float(text: str) -> float:
+    return float(text.replace(",", "").replace("−", "-"))
+
+
+def as_word(value: float, like: str) -> str:
+    """A number as a word of the family that `like` is of; `like` itself if that is one of its meanings."""
+    lower = like.lower()
+    family = lower if lower in MEANINGS else lower.removesuffix("s")
+    if any(math.isclose(value, meaning) for meaning in MEANINGS[family]):
+        return like
+    same = ORDINALS if family in ORDINALS and family not in ("third", "fifth", "tenth") else MEANINGS
+    for word in same:
+        if math.isclose(MEANINGS[word][0], value):
+            return word.capitalize() if like[0].isupper() else word
+    raise ValueError(f"value must have a number word, as {like!r} is one; got {value!r}")
+
+
+def evaluate(number: Number, names: Mapping[str, object]) -> str:
+    """What the text has to say where `number` stands.
+
+    Args:
+        number: one that is bound.
+        names: what its expression, and the letters of a formula, may refer to.
+
+    Raises:
+        ValueError: the expression fails, or its value can't be written as the number is; the message
+            holds both.
+    """
+    try:
+        value = eval(number.expression, {**names}) if number.expression else None
+        if number.kind == "formula":
+            check_formula(number.text, names, value)
+            return number.text
+        if number.kind == "code":
+            return f"`{value}`"
+        return written(value, number.text)
+    except Exception as error:
+        what = f"{number.text!r}, bound to {number.expression!r}"
+        raise ValueError(f"{what}: {type(error).__name__}: {error}") from error
+
+
+def answers(names: Mapping[str, object], asked: Sequence[tuple[str, str, str]]) -> list[str]:
+    """What bound numbers have to be: `evaluate` for the kind, text and expression of each.
+
+    Raises:
+        ValueError: an expression fails or a sentence is not so; the message says which, all of them.
+    """
+    right, wrong = [], []
+    for kind, text, expression in asked:
+        try:
+            right.append(evaluate(Number(kind, text, 0, expression), names))
+        except ValueError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise ValueError("\n".join(wrong))
+    return right
+
+
+RELATION = re.compile(r"=|\\approx|\\leq?(?![a-z])|\\geq?(?![a-z])|<|>|\\equiv")
+LATEX = (
+    (r"\\[,;:! ]|\\(?:big|Big|bigg|Bigg)[lr]?|\\left|\\right|~|\\quad|\\qquad", " "),
+    (r"\{,\}", ""),
+    (r"\\(?:cdot|times)", "*"),
+    (r"\\ln\b", " ln "),
+    (r"\\text\{[^}]*\}|\\mathrm\{[^}]*\}", " "),
+    (r"\\%", ""),
+    (r"([A-Za-z])_\{?(\w+)\}?", r"\1_\2"),
+)
+
+
+def python_of(latex: str) -> str:
+    r"""A formula in LaTeX as a Python expression; letters that stand side by side are factors.
+
+    >>> python_of(r"C\,(V + T_{max} + L\,(12C + 13) + 2)")
+    'C*(V+T_max+L*(12*C+13)+2)'
+    >>> python_of(r"\frac{1}{\sqrt{2L}}")
+    '((1)/(sqrt(2*L)))'
+    """
+    text = latex
+    for pattern, replacement in LATEX:
+        text = re.sub(pattern, replacement, text)
+    fraction = re.compile(r"\\[dt]?frac\s*\{((?:[^{}]|\{[^{}]*\})*)\}\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
+    while fraction.search(text):
+        text = fraction.sub(r"((\1)/(\2))", text)
+    text = re.sub(r"\\sqrt\s*\{([^{}]*)\}", r" sqrt(\1)", text)
+    text = re.sub(r"\^\{([^{}]*)\}", r"**(\1)", text).replace("^", "**")
+    text = text.replace("²", "**2").replace("³", "**3").replace("·", "*").replace("×", "*").replace("−", "-")
+    tokens = re.findall(r"\d[\d,]*(?:\.\d+)?|sqrt|ln|[A-Za-z](?:_\w+)?|\*\*|[-+*/()]|\S", text)
+    parts: list[str] = []
+    for token in tokens:
+        token = token.replace(",", "") if token[0].isdigit() else token
+        factor = re.match(r"[\w(]", token)
+        if parts and factor and re.search(r"[\w)]$", parts[-1]) and parts[-1] not in ("sqrt", "ln"):
+            parts.append("*")
+        parts.append(token)
+    return re.sub(r"\bln\*?(\w+)", r"ln(\1)", "".join(parts))
+
+
+def side_value(latex: str, names: Mapping[str, object]) -> float | None:
+    """The value of one side of a formula; None if it is more than arithmetic, or has a letter without a value."""
+    source = python_of(latex)
+    try:
+        letters = {n.id for n in ast.walk(ast.parse(source, mode="eval")) if isinstance(n, ast.Name)}
+        values = {"sqrt": math.sqrt, "ln": math.log} | {k: names[k] for k in letters - {"sqrt", "ln"}}
+        value = eval(source, {"__builtins__": {}}, values)
+        return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    except (SyntaxError, KeyError, TypeError, ValueError, NameError, ZeroDivisionError, OverflowError):
+        return None
+
+
+def check_formula(latex: str, names: Mapping[str, object], value: object = None) -> None:
+    """Raise unless the sides of a formula that can be computed agree, with each other and with `value`.
+
+    Args:
+        latex: the formula, with or without its dollars.
+        names: what its letters stand for.
+        value: a number that all sides must have; a dict of further letters; a pair of both; or None.
+
+    Raises:
+        ValueError: two of them disagree, or there is nothing to compare.
+    """
+    further = next((v for v in (value if isinstance(value, tuple) else (value,)) if isinstance(v, Mapping)), {})
+    target = next((v for v in (value if isinstance(value, tuple) else (value,)) if isinstance(v, int | float)), None)
+    bare = latex.strip("$").strip().rstrip(".,")
+    relations, sides = RELATION.findall(bare), RELATION.split(bare)
+    values = [side_value(side, {**names, **further}) for side in sides]
+    known = [(side, v) for side, v in zip(sides, values, strict=True) if v is not None]
+    if target is not None:
+        known.append(("the value it is bound to", target))
+    if len(known) < 2:
+        raise ValueError(f"{latex} must have two sides that can be computed, or one and a value; got {len(known)}")
+    if any(relation not in ("=", r"\approx", r"\equiv") for relation in relations):
+        return check_order(latex, relations, values)
+    about = r"\approx" in relations
+    for (side, one), (other, two) in zip(known, known[1:], strict=False):
+        if not agree(side, one, other, two, about):
+            raise ValueError(f"{latex}: {side.strip()} is {one:,}, {other.strip()} is {two:,}")
+    return None
+
+
+def check_order(latex: str, relations: list[str], values: list[float | None]) -> None:
+    for relation, one, two in zip(relations, values, values[1:], strict=False):
+        if one is None or two is None:
+            continue
+        less = relation.startswith((r"\l", "<"))
+        right = one <= two if less else one >= two if relation.startswith((r"\g", ">")) else math.isclose(one, two)
+        if not right:
+            raise ValueError(f"{latex}: {one:,} {relation} {two:,} is not so")
+
+
+def agree(side: str, one: float, other: str, two: float, about: bool) -> bool:
+    """Whether two sides are equal, or one is the other rounded to the decimals it is written with."""
+    if math.isclose(one, two, rel_tol=1e-9, abs_tol=1e-12):
+        return True
+    for literal, rounded, exact in ((side, one, two), (other, two, one)):
+        plain = literal.replace("{,}", ",").strip()
+        if re.fullmatch(r"[-−]?\d[\d,]*(\.\d+)?", plain) and ("." in plain or about):
+            decimals = len(plain.partition(".")[2])
+            if abs(exact - rounded) <= 0.5 * 10**-decimals:
+                return True
+    return about and math.isclose(one, two, rel_tol=0.05)
+
+
+def spoken(source: str) -> list[str]:
+    """What a code cell says in words: its comments, and its strings of several words.
+
+    Format specifications are left out, and so is a cell with IPython's magic.
+    """
+    if re.search(r"^\s*%", source, re.MULTILINE):
+        return []
+    tree = ast.parse(source)
+    formats = {
+        part
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FormattedValue) and node.format_spec
+        for part in ast.walk(node.format_spec)
+    }
+    strings = [
+        (node.lineno, node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in formats
+    ]
+    comments = [(token.start[0], token.string) for token in comment_tokens(source)]
+    return [text for _, text in sorted(comments + strings, key=lambda pair: pair[0]) if " " in text.strip()]
+
+
+def linked_chapters(text: str) -> list[str]:
+    """Links to a chapter whose words give another number than its address: [chapter 3](04_memory.ipynb)."""
+    return [match[0] for match in LINKED_CHAPTER.finditer(text) if int(match[1]) != int(match[2])]
