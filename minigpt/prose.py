@@ -46,8 +46,8 @@ PIECE = re.compile(
     r"(?P<skipped><!--:.*?-->|<!--(?![=:]).*?-->|</?[A-Za-z][^>]*>|\]\([^)\s]*\)|https?://[^\s)>]*)"
     r"|(?P<fence>^```.*?^```)"
     r"|(?P<formula>\$\$.+?\$\$|(?<![\\$\w])\$(?![\s$])[^$\n`]+?(?<!\s)\$(?![\d$]))"
-    r"|(?P<code>(?<!`)`[^`\n]*\d[^`\n]*`(?!`))"
-    r"|(?P<digits>(?:(?<![\w.,)])[-−])?(?<![\d.])\d(?:[\d,]*\d)?(?:\.\d+)?(?:e[-+]?\d+)?[⁰¹²³⁴-⁹]*)"
+    r"|(?P<code>(?<!`)`[^`\n]+`(?!`))"
+    r"|(?P<digits>(?:(?<![\w.,)])[-−])?(?<![\d.])\d(?:[\d,]*\d)?(?:\.\d+)*(?:e[-+]?\d+)?[⁰¹²³⁴-⁹]*)"
     rf"|(?P<word>\b(?:{WORDS})s?\b)",
     re.DOTALL | re.MULTILINE | re.IGNORECASE,
 )
@@ -88,11 +88,11 @@ def numbers(text: str) -> Iterator[Number]:
         if kind in ("skipped", None):
             continue
         if kind == "fence":
-            for inner in re.finditer(r"\d+(?:[\d,]*\d)?(?:\.\d+)?", match[0]):
+            for inner in re.finditer(r"\d(?:[\d,]*\d)?(?:\.\d+)*", match[0]):
                 yield Number("fence", inner[0], match.start() + inner.start(), None)
             continue
         bound = BINDING.match(text, place)
-        if kind == "formula" and not bound and not re.search(r"\d", match[0]):
+        if kind in ("formula", "code") and not bound and not re.search(r"\d", match[0]):
             continue
         yield Number(kind, match[0], match.start(), bound[1].strip() if bound else None)
         place = bound.end() if bound else place

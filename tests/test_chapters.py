@@ -11,12 +11,14 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 import yaml
 from conftest import ROOT
-from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel, set_seed
+from transformers import GenerationConfig, GPT2Config, set_seed
 
 import minigpt
-from minigpt import CONFIGS, GPT
+from minigpt import CONFIGS, GPT, GPTConfig
+from minigpt.pretrained import to_gpt2_config, to_gpt2_weights
 from minigpt.sampling import generate
 
 sys.path.insert(0, str(ROOT / "tools"))
@@ -139,27 +141,81 @@ def test_a_changed_number_in_a_stored_output_turns_nbval_red(old, new, tmp_path)
     assert done.returncode == 1 and "1 failed" in done.stdout, done.stdout[-2000:]
 
 
-def glossary_rows():
+def glossary_rows(heading: str) -> list[list[str]]:
+    """The rows of the glossary's table under a heading, as cells."""
     text = (ROOT / "book" / "glossary.md").read_text(encoding="utf-8")
-    rows = [re.findall(r"`([^`]+)`", line.split("|")[2 if line.startswith("| $") or line.startswith("|  |") else 1]
-                       + line.split("|")[-2]) for line in text.splitlines() if line.startswith("|")]  # fmt: skip
-    return [row for row in rows if len(row) == 2]
+    part = text.split(f"## {heading}\n")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines() if line.startswith("|")]
+    return rows[2:]
 
 
-def test_the_glossarys_names_exist_on_both_sides():
-    rows = dict(glossary_rows())
-    ours = GPT(CONFIGS["mini"])
-    theirs = GPT2LMHeadModel(GPT2Config(n_embd=8, n_head=2, n_layer=1, vocab_size=9, n_positions=4))
-    fields = inspect.signature(minigpt.GPTConfig).parameters
-    knobs = {name: rows.pop(name) for name in set(rows) & set(inspect.signature(generate).parameters)}
-    assert {"temperature", "top_k", "top_p", "min_p", "max_new_tokens", "stop", "seed"} == set(knobs)
-    assert all(hasattr(GenerationConfig(), other) for name, other in knobs.items() if name != "seed")
-    assert knobs["seed"] == f"transformers.{set_seed.__name__}"
-    modules = {name: other for name, other in rows.items() if name not in fields}
-    assert set(fields) - set(rows) == {"bias"}
-    for name in set(rows) & set(fields):
-        assert hasattr(theirs.config, rows[name]), rows[name]
-    ours_have = {name.rpartition(".")[0] for name in ours.state_dict()}
-    assert {name for name in ours_have if not re.match(r"blocks\.[1-9]", name)} <= set(modules)
-    for name, other in modules.items():
-        assert ours.get_submodule(name) is not None and theirs.get_submodule(other) is not None
+def names_in(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def test_the_glossarys_sizes_are_what_the_loader_takes_them_for():
+    """Each of our fields, changed alone, changes that field of Hugging Face's and no other."""
+    rows = glossary_rows("Sizes")
+    base = CONFIGS["mini"].but(d_ff=300, dropout=0.25, attention_dropout=0.25)
+    changed = {
+        "vocab_size": 999, "context_length": 99, "d_model": 132, "n_heads": 2, "n_layers": 9, "d_ff": 301,
+        "dropout": 0.5, "attention_dropout": 0.125, "tie_weights": False, "activation": "relu",
+    }  # fmt: skip
+    letters = {"vocab_size": "$V$", "context_length": "$T_{max}$", "d_model": "$C$", "n_heads": "$H$",
+               "n_layers": "$L$", "d_ff": "$F$"}  # fmt: skip
+    assert (
+        {names_in(row[1])[0] for row in rows} == set(changed) == set(inspect.signature(GPTConfig).parameters) - {"bias"}
+    )
+    for letter, name, _, theirs in rows:
+        [name], [theirs] = names_in(name), names_in(theirs)
+        assert letter == letters.get(name, ""), name
+        other = {"attention_dropout": base.attention_dropout, "d_ff": base.d_ff} | {name: changed[name]}
+        before, after = to_gpt2_config(base), to_gpt2_config(base.but(**other))
+        differ = {field for field in before if before[field] != after[field]}
+        assert differ - {"embd_pdrop"} == {theirs}, name
+        assert hasattr(GPT2Config(), theirs)
+
+
+def test_the_glossarys_modules_are_those_of_the_loader():
+    rows = {names_in(row[0])[0]: row[2] for row in glossary_rows("Modules")}
+    config = CONFIGS["mini"].but(vocab_size=9, context_length=4, d_model=6, n_heads=2, n_layers=1, tie_weights=False)
+    ours = GPT(config)
+    with torch.no_grad():
+        for parameter in ours.parameters():
+            parameter.normal_()
+    theirs = to_gpt2_weights(ours)
+    thirds = {"first third": 0, "second third": 1, "last third": 2}
+    assert {name.rpartition(".")[0] for name in ours.state_dict()} == set(rows) - {"blocks.0"}
+    for name, cell in rows.items():
+        [other] = names_in(cell)
+        if name == "blocks.0":
+            assert all(n.startswith(f"{other}.") for n in theirs if n.startswith("transformer.h."))
+            continue
+        weight, mine = theirs[f"{other}.weight"], ours.get_submodule(name).weight
+        for words, index in thirds.items():
+            weight = weight.chunk(3, dim=-1)[index] if words in cell else weight
+        assert torch.equal(weight, mine.T if name.startswith("blocks.") and mine.dim() == 2 else mine), name
+
+
+def test_the_glossarys_knobs_are_those_of_both_generates():
+    rows = {names_in(row[0])[0]: names_in(row[2]) for row in glossary_rows("Knobs")}
+    same = {"temperature", "top_k", "top_p", "min_p", "max_new_tokens"}
+    other = {"stop": "eos_token_id", "seed": f"transformers.{set_seed.__name__}"}
+    assert {name: theirs[0] for name, theirs in rows.items()} == {name: name for name in same} | other
+    assert set(rows) <= set(inspect.signature(generate).parameters)
+    assert all(hasattr(GenerationConfig(), name) for name in [*same, other["stop"]])
+
+
+def test_a_source_is_of_the_year_its_key_says():
+    """A key ends in its year if it names one, and an article on arXiv has a number of that year or the one before."""
+    text = (ROOT / "book" / "references.bib").read_text(encoding="utf-8")
+    entries = re.findall(r"^@\w+\{(\w+),\n(.*?)^\}", text, re.MULTILINE | re.DOTALL)
+    assert len(entries) > 30
+    for key, body in entries:
+        year = re.search(r"year = \{(\d{4})\}", body)
+        named, number = (
+            re.search(r"(\d{4})$", key),
+            re.search(r"arxiv(?:\.org/abs/|:)(\d\d)\d\d\.\d{4,5}", body, re.IGNORECASE),
+        )
+        assert not named or year and year[1] == named[1], key
+        assert not number or 0 <= int(year[1]) - 2000 - int(number[1]) <= 2, key

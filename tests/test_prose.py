@@ -112,6 +112,28 @@ def test_of_a_hundred_wrong_numbers_planted_at_random_ninety_five_are_noticed(se
     assert len(missed) <= 5, missed
 
 
+ARITHMETIC = re.compile(r"(?<![\w·/(+*-])([\d(][\d,.()·²³ +/-]*[·+/-][\d,.()·²³ +/-]*) = (\d[\d,]*(?:\.\d+)?)(?!\w)")
+
+
+def equations() -> list[tuple[str, str, str]]:
+    """Every "4·(768² + 768) = 2,362,368" in the package's docstrings and comments, and in the pages' texts."""
+    found = []
+    for path in [*sorted((ROOT / "minigpt").rglob("*.py")), *PAGES]:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".ipynb":
+            text = "\n".join(cell.source for cell in nbformat.reads(text, as_version=4).cells)
+        found += [(path.name, *match.groups()) for match in ARITHMETIC.finditer(prose.without_bindings(text))]
+    return [equation for equation in found if equation[1].count("(") == equation[1].count(")")]
+
+
+def test_equations_in_docstrings_and_texts_are_right():
+    assert ("attention.py", "4·(768² + 768)", "2,362,368") in equations()
+    for name, left, right in equations():
+        value = prose.side_value(left, {})
+        assert value is not None, (name, left)
+        assert prose.agree(right, float(right.replace(",", "")), left, value, about=False), (name, left, right)
+
+
 def test_a_changed_output_is_noticed():
     path = ROOT / "book" / "03_parameters.ipynb"
     text = path.read_text(encoding="utf-8")
