@@ -36,14 +36,25 @@ OUTPUTS = "outputs_crc32"
 
 
 def colab_cell() -> str:
-    """The first cell of every chapter: it fetches package and plays in Colab, and does nothing elsewhere."""
+    """The first cell of every chapter: it fetches package and plays in Colab, and does nothing elsewhere.
+
+    A %pip that fails doesn't stop a cell: what comes after it looks whether the package is there.
+    """
     repository = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]
+    url, branch = repository["url"], repository["branch"]
     return (
         "# Colab needs the course's package first. Everywhere else this cell does nothing.\n"
+        "import importlib.util\n"
         "import sys\n\n"
         'if "google.colab" in sys.modules:\n'
-        f"    %pip install -q git+{repository['url']}@{repository['branch']}\n"
-        f"    %pip install -q --no-deps {PLAYS_PACKAGE}"
+        f"    %pip install -q git+{url}@{branch}\n"
+        f"    %pip install -q --no-deps {PLAYS_PACKAGE}\n"
+        "    importlib.invalidate_caches()\n"
+        '    if importlib.util.find_spec("minigpt") is None:\n'
+        "        raise RuntimeError(\n"
+        f'            "no course at {url}: in a fork, set repository url in "\n'
+        '            "_config.yml to its address, run make chapters and push"\n'
+        "        )"
     )
 
 

@@ -1,5 +1,5 @@
-"""What the site needs beyond Jupyter Book: one repository setting, widgets that live without a kernel,
-MathJax and a social card of its own."""
+"""What the site needs beyond Jupyter Book: one repository setting, chapters that can be left out, widgets that
+live without a kernel, MathJax and a social card of its own."""
 
 import json
 import os
@@ -9,16 +9,27 @@ from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 
+from docutils import nodes
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.errors import ConfigError, ExtensionError
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util import docname_join
 
 from minigpt.prose import without_bindings
 
 #: Overrides `repository: url:` of _config.yml for one build.
 REPOSITORY_VARIABLE = "MINIGPT_REPOSITORY"
+
+#: Whose repository _config.yml names until somebody sets the address.
+NOBODY = "your_account"
+NO_ADDRESS = (
+    "This copy of the course does not know its own address yet, so its chapters have no buttons that open them in "
+    "Binder or Colab. Set repository url in _config.yml."
+)
 
 #: The part of MathJax that the pages load, of some 24 MB that the package holds.
 MATHJAX = ("tex-chtml.js", "output/chtml/fonts/woff-v2")
@@ -38,12 +49,40 @@ def set_repository(app: Sphinx, config) -> None:
         setting = REPOSITORY_VARIABLE if override else "repository url in _config.yml"
         raise ConfigError(f"{setting} must be https://github.com/OWNER/NAME; got {url!r}")
     owner, name = match.groups()
+    config.ogp_image = "_static/social-card.png"
+    config.ogp_image_alt = "minigpt: the course in which nothing on the page can be false"
+    if owner == NOBODY:  # better no button than one that leads nowhere
+        options.update(launch_buttons={}, use_repository_button=False)
+        return
     options["repository_url"] = f"https://github.com/{owner}/{name}"
     host = f"{owner.lower()}.github.io"
     path = "" if name.lower() == host else f"{name}/"  # OWNER.github.io is published at the root
     config.ogp_site_url = config.html_baseurl = f"https://{host}/{path}"
-    config.ogp_image = "_static/social-card.png"
-    config.ogp_image_alt = "minigpt: the course in which nothing on the page can be false"
+
+
+def say_that_there_is_no_address(app: Sphinx, pagename, templatename, context, doctree) -> None:
+    """On the first page, which speaks of the buttons, say why there are none."""
+    if pagename == app.config.root_doc and not app.config.html_baseurl:
+        context["theme_announcement"] = NO_ADDRESS
+
+
+class LinksToLeftOutPages(SphinxPostTransform):
+    """Links to a page that is there but not in _toc.yml become their own words.
+
+    So a course may leave out any chapter. A link to a page that is nowhere stays what it is, an error.
+    """
+
+    default_priority = 8  # before myst-parser (9) and Sphinx (10) look for the pages
+
+    def run(self, **options) -> None:
+        for link in list(self.document.findall(pending_xref)):
+            if (link["refdomain"], link["reftype"]) not in (("doc", "myst"), ("std", "doc")):
+                continue
+            name = docname_join(link["refdoc"], link["reftarget"]) if link["reftype"] == "doc" else link["reftarget"]
+            files = (Path(self.env.srcdir, name + suffix) for suffix in self.config.source_suffix)
+            if name not in self.env.all_docs and any(file.is_file() for file in files):
+                words = link[0].deepcopy() if link.astext() else nodes.literal(name, name)
+                link.replace_self(nodes.inline("", "", *words.children))
 
 
 def drop_bindings(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -137,9 +176,11 @@ def draw_social_card(path: Path) -> None:
 
 
 def setup(app: Sphinx) -> dict:
+    app.add_post_transform(LinksToLeftOutPages)
     app.connect("config-inited", set_repository, priority=400)
     app.connect("env-before-read-docs", check_widgets)
     app.connect("source-read", drop_bindings)
+    app.connect("html-page-context", say_that_there_is_no_address)
     app.connect("html-page-context", give_widgets_a_stand_in, priority=900)
     app.connect("html-page-context", drop_thebe, priority=900)
     app.connect("build-finished", write_assets)
