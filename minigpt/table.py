@@ -9,7 +9,7 @@ STYLE = (
     "font-variant-numeric:tabular-nums;margin:0;color:inherit;display:table;width:auto}"
     ".mg-table th,.mg-table td{padding:.25em .7em;text-align:left;color:inherit;background:none;"
     "border:0;border-bottom:1px solid rgba(128,128,128,.35)}.mg-table .num{text-align:right}"
-    ".mg-table .num,.mg-table .short,.mg-table .short code{white-space:nowrap}"
+    ".mg-table td.num,.mg-table td.short,.mg-table .short code{white-space:nowrap}"
     ".mg-table tfoot td{font-weight:600;border-bottom:0;border-top:2px solid currentColor}"
     ".mg-table code{background:none;border:0;padding:0;color:inherit;font-size:.92em;white-space:pre-wrap}</style>"
 )

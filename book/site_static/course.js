@@ -1,4 +1,4 @@
-// Mends what the theme gets wrong for keyboards and screen readers.
+// Mends what the theme gets wrong for keyboards, screen readers and paper.
 "use strict";
 
 const mend = () => {
@@ -22,3 +22,12 @@ const mend = () => {
 document.addEventListener("DOMContentLoaded", mend);
 addEventListener("load", mend);
 addEventListener("resize", mend);
+
+// Paper is white, whatever the screen was.
+const root = document.documentElement;
+let theme;
+addEventListener("beforeprint", () => {
+  theme = root.dataset.theme;
+  root.dataset.theme = "light";
+});
+addEventListener("afterprint", () => { root.dataset.theme = theme; });
