@@ -1,8 +1,12 @@
 """The built site, as files and in a browser: nothing from outside, nothing broken, for everyone to read."""
 
+import io
 import json
 import re
+import threading
 import tomllib
+from functools import partial
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
@@ -10,7 +14,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
-from conftest import REPOSITORY, ROOT
+from conftest import REPOSITORY, ROOT, QuietHandler
+from PIL import Image
 from sphinx.errors import ConfigError
 from watched import Watched
 
@@ -20,6 +25,18 @@ CHAPTERS = (
 )
 PAGES = ("book/index", *CHAPTERS, "book/glossary", "lessons/homework", "book/bibliography", "search", "genindex")
 pages = pytest.mark.parametrize("page", PAGES)
+
+
+#: What scrolls sideways, or would, and is wider than its place.
+CUT = """boxes => [...document.querySelectorAll(boxes ?? "pre, div.math, .bd-article table, .mg-table")].filter(
+    box => box.checkVisibility({contentVisibilityAuto: true}) && getComputedStyle(box).overflowX !== "visible"
+        && box.clientWidth && box.scrollWidth > box.clientWidth + 1).map(box => box.innerText.slice(0, 60))"""
+FOLDED = """() => [...document.querySelectorAll("details")].filter(fold => ![...fold.children].every(
+    part => part.checkVisibility({contentVisibilityAuto: true}))).map(fold => fold.textContent.slice(0, 60))"""
+UNPRINTED = """() => [...document.querySelectorAll(".mgw *")].filter(part => {
+    const {backgroundColor, backgroundImage, printColorAdjust} = getComputedStyle(part);
+    const bare = backgroundImage === "none" && /, 0\\)$|transparent/.test(backgroundColor);
+    return !bare && printColorAdjust !== "exact"}).map(part => part.className)"""
 
 
 def soup(path: Path) -> BeautifulSoup:
@@ -160,6 +177,7 @@ def test_a_page_fits_every_width(page, browser, address):
         for width in (320, 414, 768, 992, 1100, 1199, 1200, 1440, 1920):
             shown.set_viewport_size({"width": width, "height": 800})
             assert shown.evaluate("document.documentElement.scrollWidth") <= width, width
+        assert shown.evaluate(CUT, ".mg-table, .bd-article table") == []
 
 
 @pages
@@ -265,3 +283,154 @@ def test_without_scripts_the_text_the_figures_and_the_source_are_there(browser, 
         watched.page.goto(f"{address}/book/01_attention.html")
         assert watched.page.locator(".mg-picture svg").count() >= 3
         assert watched.page.locator("#MultiHeadAttention-forward-step-4").is_visible()
+
+
+@pages
+def test_on_paper_nothing_is_cut_folded_or_blank(page, browser, address):
+    with Watched(browser, address, 700) as watched:
+        shown = watched.open(page)
+        if page in CHAPTERS:  # the probes see what they are there to see
+            assert shown.evaluate(CUT) and shown.evaluate(FOLDED)
+        shown.emulate_media(media="print")
+        assert shown.evaluate(CUT) == []
+        assert shown.evaluate(FOLDED) == []
+        assert shown.evaluate(UNPRINTED) == []
+
+
+def test_a_dark_page_is_printed_in_light_colours(browser, address):
+    with Watched(browser, address, scheme="dark") as watched:
+        shown = watched.open("book/glossary")
+        ink = "getComputedStyle(document.querySelector('article p')).color"
+        dark = shown.evaluate(ink)
+        shown.evaluate(f"addEventListener('beforeprint', () => {{ window.printed = {ink}; }})")
+        shown.pdf()
+        printed = [int(part) for part in re.findall(r"\d+", shown.evaluate("window.printed"))]
+        assert len(printed) == 3 and max(printed) < 80
+        assert shown.evaluate(ink) == dark and shown.locator("html").get_attribute("data-theme") == "dark"
+
+
+#: Figures and cells of tables whose words have the colour of the page.
+CANNOT_BE_READ = """canvas => [...document.querySelectorAll(".mg-picture svg, .mg-table td, .mgw td, .mgw th")]
+    .filter(word => getComputedStyle(word).color === canvas).map(word => word.textContent)"""
+WITH_WIDGETS = ("book/01_attention", "book/03_parameters", "book/04_memory", "book/06_sampling")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("page", WITH_WIDGETS)
+def test_in_forced_colours_bars_can_be_told_from_the_page(page, scheme, browser, address):
+    with Watched(browser, address, scheme=scheme, forced_colors="active") as watched:
+        shown = watched.open(page)
+        canvas = shown.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert canvas == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(0, 0, 0)")
+        bars = shown.evaluate(
+            """[...document.querySelectorAll(".mgw :is(.mgw-bar, .mgw-stack > *, .mgw-swatch, .mgw-chip)")].map(bar => {
+                const {backgroundColor, backgroundImage, borderStyle} = getComputedStyle(bar);
+                return backgroundImage === "none" && borderStyle === "none" ? backgroundColor : "drawn";
+            })"""
+        )
+        assert bars and not {canvas, "rgba(0, 0, 0, 0)", "rgba(255, 255, 255, 0)"} & set(bars)
+        for pressed in shown.locator('.mgw [aria-pressed="true"]').all():
+            assert pressed.evaluate("button => getComputedStyle(button).outlineStyle") == "solid"
+        assert shown.evaluate(CANNOT_BE_READ, canvas) == []
+
+
+class StrictHandler(QuietHandler):
+    """Serves the site as a careful school would: nothing from outside, no eval."""
+
+    policy = (
+        "default-src 'self'; script-src 'self' 'unsafe-inline' blob:; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data:; font-src 'self'"
+    )
+
+    def end_headers(self):
+        self.send_header("Content-Security-Policy", self.policy)
+        super().end_headers()
+
+
+class StricterHandler(StrictHandler):
+    policy = "default-src 'self'"
+
+
+def served(handler, site):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(site)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server, f"http://127.0.0.1:{server.server_port}"
+
+
+@pytest.fixture(scope="module")
+def strict_address(site):
+    server, strict_address = served(StrictHandler, site)
+    yield strict_address
+    server.shutdown()
+
+
+@pytest.mark.parametrize("page", [*WITH_WIDGETS, "book/index", "book/glossary", "search"])
+def test_a_page_works_under_a_content_security_policy(page, browser, strict_address):
+    with Watched(browser, strict_address) as watched:
+        shown = watched.open(page)
+        if page in WITH_WIDGETS:
+            moved = shown.locator(".mgw").first
+            before = moved.inner_text()
+            control = moved.locator('input[type="range"], .mgw-map').first
+            control.focus()
+            shown.keyboard.press("ArrowRight")
+            shown.wait_for_function("([box, text]) => box.innerText !== text", arg=[moved.element_handle(), before])
+        assert watched.wrong == []
+
+
+def test_a_policy_that_forbids_too_much_is_noticed(browser, site):
+    server, strict_address = served(StricterHandler, site)
+    with Watched(browser, strict_address) as watched:
+        watched.page.goto(f"{strict_address}/book/index.html")
+        watched.page.wait_for_load_state("networkidle")
+        assert any("Content Security Policy" in line for line in watched.wrong)
+    server.shutdown()
+
+
+def shaded(table, canvas: int) -> float:
+    """The share of the pixels near a table's right edge that haven't the page's colour, a grey from 0 to 255."""
+    picture = Image.open(io.BytesIO(table.screenshot())).convert("L")
+    edge = [picture.getpixel((picture.width - 4, y)) for y in range(picture.height)]
+    return sum(abs(pixel - canvas) > 30 for pixel in edge) / len(edge)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("forced", ["none", "active"])
+@pytest.mark.parametrize("page, selector", [("book/03_parameters", ".mg-table"), ("book/glossary", "article table")])
+def test_on_a_phone_a_table_that_goes_on_says_so_at_its_edge(page, selector, scheme, forced, browser, address):
+    with Watched(browser, address, 360, scheme, forced_colors=forced) as watched:
+        shown = watched.open(page)
+        canvas = shown.evaluate("Number(getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0])")
+        tables = [t for t in shown.locator(selector).all() if t.evaluate("t => t.scrollWidth > t.clientWidth + 30")]
+        assert tables
+        for table in tables:
+            assert shaded(table, canvas) > 0.15
+            table.evaluate("t => { t.scrollLeft = t.scrollWidth; }")
+            assert shaded(table, canvas) < 0.06
+
+
+@pytest.mark.parametrize("width", [320, 360, 700, 1280])
+def test_no_word_of_a_widget_is_broken(width, browser, address):
+    with Watched(browser, address, width) as watched:
+        shown = watched.open("book/01_attention")
+        labels = ".mgw-maps > span, .mgw-share, .mgw-chip .mgw-code"
+        broken = """labels => [...document.querySelectorAll(labels)].filter(label => {
+            const text = label.firstChild;
+            return text && [...text.data.matchAll(/[^ ]+/g)].some(word => {
+                const range = document.createRange();
+                range.setStart(text, word.index);
+                range.setEnd(text, word.index + word[0].length);
+                return range.getClientRects().length > 1;
+            });
+        }).map(label => label.innerText)"""
+        assert shown.locator(".mgw-maps > span").count() > 10
+        assert shown.evaluate(broken, labels) == []
+
+
+def test_in_the_dark_faint_weights_are_lifted(browser, address):
+    for scheme, lifted in (("light", False), ("dark", True)):
+        with Watched(browser, address, scheme=scheme) as watched:
+            shown = watched.open("book/01_attention")
+            for selector in ('.mg-picture path[style*="fill-opacity: 0.1"]', ".mgw-map canvas"):
+                filters = shown.locator(selector).evaluate_all("all => all.map(e => getComputedStyle(e).filter)")
+                assert filters and all(("drop-shadow" in f) == lifted for f in filters), selector
