@@ -177,7 +177,8 @@ def test_a_page_fits_every_width(page, browser, address):
         for width in (320, 414, 768, 992, 1100, 1199, 1200, 1440, 1920):
             shown.set_viewport_size({"width": width, "height": 800})
             assert shown.evaluate("document.documentElement.scrollWidth") <= width, width
-        assert shown.evaluate(CUT, ".mg-table, .bd-article table") == []
+            if width >= 1200:
+                assert shown.evaluate(CUT, ".mg-table, .bd-article table") == [], width
 
 
 @pages
