@@ -55,11 +55,11 @@ class MultiHeadAttention(nn.Module):
         super().__init__()
 
         # The heads share the width: at C = 768, twelve heads are D = 64 wide each.
-        self.n_heads = n_heads
-        self.d_head = d_model // n_heads
+        self.n_heads = int(n_heads)
+        self.d_head = int(d_model // n_heads)
 
         # Needed in forward, and not parameters: nothing here is learned.
-        self.context_length = context_length
+        self.context_length = int(context_length)
         self.dropout = dropout
 
         # W_q: what is this position looking for? All heads' questions are one matrix.
@@ -88,13 +88,12 @@ class MultiHeadAttention(nn.Module):
             each row of S weights sums to 1.
 
         Raises:
-            ValueError: x is not (B, T, C), or more than context_length positions would be seen.
+            TypeError, ValueError: x is not (B, T, C) in the numbers that the weights are, cache is no
+                `KVCache`, or more than context_length positions would be seen.
             RuntimeError: a cache is used while gradients are recorded.
         """
-        # Without this check, a wrong width would fail inside the first product, with less to go by.
-        d_model = self.n_heads * self.d_head
-        if x.dim() != 3 or x.size(-1) != d_model:
-            raise ValueError(f"x must be (B, T, {d_model}); got {tuple(x.shape)}")
+        # Without this check, a wrong input would fail inside the first product, with less to go by.
+        check_input(self, x, cache)
 
         # The cache counts: S positions are seen, of which the first S - T were read earlier.
         T = x.size(1)
@@ -168,21 +167,47 @@ class MultiHeadAttention(nn.Module):
         # The kernel knows one mask by name, the causal one of T = S. A single query sees all.
         # Between the two (several positions after a filled cache), the mask is spelled out.
         T, S = queries.size(-2), keys.size(-2)
-        mask = None
-        if 1 < T < S:
+        mask, is_causal = None, False
+        if T == S:
+            is_causal = True
+        elif T > 1:
             ones = torch.ones(T, S, dtype=torch.bool, device=queries.device)  # (T, S)
             mask = ones.tril(S - T)  # (T, S)
 
         # Evaluation drops nothing; this function, unlike nn.Dropout, has to be told.
         dropout = self.dropout if self.training else 0.0
         return F.scaled_dot_product_attention(
-            queries, keys, values, attn_mask=mask, dropout_p=dropout, is_causal=T == S
+            queries, keys, values, attn_mask=mask, dropout_p=dropout, is_causal=is_causal
         )  # (B, H, T, D)
 
     def extra_repr(self):
         """What `print(module)` shows besides the projections."""
         # The projections print their own sizes; only this module knows how they are shared out.
         return f"{self.n_heads} heads of {self.d_head}, context_length={self.context_length}"
+
+
+def check_input(layer: MultiHeadAttention, x, cache) -> None:
+    """Raise unless a layer can read x, and cache is one."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x must be a tensor of floating-point numbers; got {type(x).__name__}")
+    d_model = layer.n_heads * layer.d_head
+    if x.dim() != 3 or x.size(-1) != d_model:
+        raise ValueError(f"x must be (B, T, {d_model}); got {tuple(x.shape)}")
+    # A projection that was exchanged for another kind of layer may take what it likes.
+    weight = getattr(layer.query, "weight", None)
+    if isinstance(weight, Tensor) and weight.is_floating_point():
+        if x.is_meta and not weight.is_meta:
+            raise ValueError(f"x must hold numbers, as the weights on {weight.device} do; got a meta tensor")
+        if x.dtype != weight.dtype and not under_autocast(x, weight):
+            raise ValueError(f"x must hold numbers like the weights', {weight.dtype}; got {x.dtype}")
+    if cache is not None and not isinstance(cache, KVCache):
+        raise TypeError(f"cache must be a KVCache or None; got {type(cache).__name__}")
+
+
+def under_autocast(*tensors) -> bool:
+    """Whether autocast will bring these to one type. It leaves 64 bits, and what is no floating-point number, alone."""
+    fits = all(x.is_floating_point() and x.dtype != torch.float64 and not x.is_meta for x in tensors)
+    return fits and torch.is_autocast_enabled(tensors[0].device.type)
 
 
 def in_16_bits_on_a_cpu(x) -> bool:
@@ -199,11 +224,14 @@ class KVCache:
     Args:
         context_length: how many positions there will be room for. It is reserved at the
             first append, so that appending copies the new positions and no others.
+
+    It keeps numbers of the kind that came first. Under autocast to 16 bits those have 16, and later
+    ones in 32 bits are rounded to them; what `append` returns has the kind that it was given.
     """
 
     def __init__(self, context_length):
         check_size("context_length", context_length)
-        self.context_length = context_length
+        self.context_length = int(context_length)
         #: How many positions are held: S after an append, 0 before the first.
         self.length = 0
         self.keys: Tensor | None = None
@@ -216,14 +244,18 @@ class KVCache:
             keys, values: (B, H, T, D) each.
 
         Returns:
-            Two views, (B, H, S, D) each.
+            Two, (B, H, S, D) each: views of the cache, unless it keeps another kind of numbers.
 
         Raises:
             RuntimeError: gradients are being recorded, which writing in place would corrupt.
-            ValueError: keys and values don't fit to what the cache was begun with, or into its room.
+            ValueError: keys and values don't fit to each other, to what the cache was begun with, or
+                into its room.
         """
         if torch.is_grad_enabled() and (keys.requires_grad or values.requires_grad):
             raise RuntimeError("a KVCache is for generation: call the model under torch.no_grad()")
+        if keys.dim() != 4 or values.shape != keys.shape:
+            shapes = f"{tuple(keys.shape)} and {tuple(values.shape)}"
+            raise ValueError(f"keys and values must both have the same shape (B, H, T, D); got {shapes}")
         B, H, T, D = keys.shape
         end = self.length + T
         if end > self.context_length:
@@ -237,4 +269,23 @@ class KVCache:
         self.keys[:, :, self.length : end] = keys
         self.values[:, :, self.length : end] = values
         self.length = end
-        return self.keys[:, :, :end], self.values[:, :, :end]  # (B, H, S, D)
+        return self.keys[:, :, :end].to(keys.dtype), self.values[:, :, :end].to(values.dtype)  # (B, H, S, D)
+
+    def truncate(self, length):
+        """Forget all positions but the first `length`; after 0 the cache is as new, for any batch.
+
+        Raises:
+            ValueError: length is not from 0 to the number of positions that are held.
+        """
+        if length not in range(self.length + 1):
+            raise ValueError(f"length must be an int from 0 to {self.length}, the positions held; got {length!r}")
+        self.length = int(length)
+        if length == 0:
+            self.keys = self.values = None
+
+    def repeat(self, times):
+        """Hold each sequence so many times, side by side: what was read once can go on in several ways."""
+        check_size("times", times)
+        if self.keys is not None:
+            self.keys = self.keys.repeat_interleave(times, dim=0)
+            self.values = self.values.repeat_interleave(times, dim=0)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from minigpt.attention import KVCache, MultiHeadAttention
@@ -126,12 +126,12 @@ class GPT(nn.Module):
             logits (B, T, V), or with targets the pair of it and the loss: the mean
             cross-entropy in nats a token.
 
-        Where every target is -100 there is nothing to average, and the loss is nan.
+        Where every target is -100, or B is 0, there is nothing to average, and the loss is nan.
 
         Raises:
-            ValueError: tokens or targets are not integers (B, T), a token is not in the
-                vocabulary, the context is exceeded, or the cache is another model's or was
-                left half filled by an interrupted call.
+            TypeError, ValueError: tokens or targets are not integers (B, T), one of them is not in
+                the vocabulary (see `check_range`), the context is exceeded, or the cache is
+                another model's or was left half filled by an interrupted call.
         """
         start = self.check_cache(cache)
         self.check_tokens(tokens, targets, start)
@@ -156,24 +156,34 @@ class GPT(nn.Module):
         return self.dropout(meaning + place)  # (B, T, C)
 
     def check_tokens(self, tokens, targets, start):
+        for name, ids in (("tokens", tokens), ("targets", targets)):
+            if not isinstance(ids, Tensor) and (name, ids) != ("targets", None):
+                raise TypeError(f"{name} must be a tensor of token ids (B, T); got {type(ids).__name__}")
         if tokens.dim() != 2 or tokens.dtype not in (torch.int64, torch.int32):
-            raise ValueError(f"tokens must be integers of shape (B, T); got {tokens.dtype} {tuple(tokens.shape)}")
+            got = f"{tokens.dtype} {tuple(tokens.shape)}"
+            raise ValueError(f"tokens must be integers of shape (B, T), torch.int64 or torch.int32; got {got}")
         T, context_length, V = tokens.size(1), self.config.context_length, self.config.vocab_size
         if T == 0 or start + T > context_length:
             held = f" with the {start} in the cache" if start else ""
             raise ValueError(f"tokens must fill 1 to {context_length} positions{held}; got {start + T}")
-        if tokens.device.type == "cpu" and not 0 <= tokens.min() <= tokens.max() < V:
-            raise ValueError(f"tokens must be from 0 to {V - 1}; got {tokens.min()} to {tokens.max()}")
-        if targets is not None and (targets.shape != tokens.shape or targets.dtype != torch.int64):
+        if tokens.is_meta and not self.token_embedding.weight.is_meta:
+            raise ValueError("tokens must hold ids for a model that holds weights; got a meta tensor, which has none")
+        check_range("tokens", tokens, V)
+        if targets is None:
+            return
+        if targets.shape != tokens.shape or targets.dtype != torch.int64 or targets.is_meta != tokens.is_meta:
             raise ValueError(
                 f"targets must be torch.int64 and shaped like tokens, {tuple(tokens.shape)}; "
-                f"got {targets.dtype} {tuple(targets.shape)}"
+                f"got {targets.dtype} {tuple(targets.shape)}{' of no values' if targets.is_meta else ''}"
             )
+        check_range("targets", targets, V, besides=IGNORED)
 
     def check_cache(self, cache) -> int:
         """How many positions the cache holds, in every layer; 0 without one."""
         if cache is None:
             return 0
+        if not isinstance(cache, list | tuple) or not all(isinstance(layer, KVCache) for layer in cache):
+            raise TypeError(f"cache must be what new_cache() returns, a KVCache for each layer; got {cache!r}")
         lengths = {layer.length for layer in cache}
         if len(cache) != len(self.blocks) or len(lengths) != 1:
             raise ValueError(
@@ -183,7 +193,10 @@ class GPT(nn.Module):
         return lengths.pop()
 
     def new_cache(self) -> list[KVCache]:
-        """An empty key-value cache, one for each layer, to pass to `forward` while generating."""
+        """An empty key-value cache, one for each layer, to pass to `forward` while generating.
+
+        `truncate` each of them to go back to an earlier position, `repeat` each of them to go on in several ways.
+        """
         return [KVCache(self.config.context_length) for _ in self.blocks]
 
     @torch.no_grad()
@@ -198,6 +211,24 @@ class GPT(nn.Module):
             weights.append(block.attention(block.norm1(x), return_weights=True)[1])
             x = block(x)  # (B, T, C)
         return weights
+
+
+def check_range(name: str, ids: Tensor, vocab_size: int, besides: int | None = None) -> None:
+    """Raise unless every id is from 0 to V - 1, or is `besides`: as far as ids can be looked at.
+
+    Those on a GPU are not: that would mean to wait for it, and its own kernels refuse them. Nor can those be that
+    have no values yet: while torch.compile or torch.export reads a model, under `torch.vmap`, in fake tensors.
+    """
+    if ids.device.type != "cpu" or ids.numel() == 0 or torch.compiler.is_compiling():
+        return
+    looked_at = ids if besides is None else ids.where(ids != besides, 0)
+    try:
+        low, high = int(looked_at.min()), int(looked_at.max())
+    except RuntimeError:  # PyTorch's answer to whoever asks such a tensor for a number
+        return
+    if not 0 <= low <= high < vocab_size:
+        also = "" if besides is None else f" or {besides}"
+        raise ValueError(f"{name} must be from 0 to {vocab_size - 1}{also}; got {low} to {high}")
 
 
 @torch.no_grad()

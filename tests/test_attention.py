@@ -152,3 +152,92 @@ def test_a_cache_refuses_gradients_other_batches_and_overflow():
 
 def test_it_prints_how_the_width_is_shared():
     assert "4 heads of 6" in repr(MultiHeadAttention(C, H))
+
+
+@pytest.mark.parametrize(
+    "x, error, message",
+    [
+        ([[1.0]], TypeError, "x must be a tensor of floating-point numbers; got list"),
+        (torch.zeros(B, T, C).numpy(), TypeError, "x must be a tensor of floating-point numbers; got ndarray"),
+        (torch.zeros(B, T, C), ValueError, "x must hold numbers like the weights', torch.float64; got torch.float32"),
+        (torch.zeros(B, T, C).long(), ValueError, "torch.float64; got torch.int64"),
+        (torch.zeros(B, T, C, dtype=torch.double, device="meta"), ValueError, "x must hold numbers.*a meta tensor"),
+    ],
+)
+def test_what_cannot_be_read_is_named(x, error, message):
+    layer, _ = layer_and_input()
+    with pytest.raises(error, match=message):
+        layer(x)
+
+
+def test_autocast_takes_what_it_converts_and_only_that():
+    layer, x = layer_and_input(torch.float)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(x.bfloat16()).dtype == layer(x).dtype == torch.bfloat16
+        for wrong in (x.long(), x.double()):
+            with pytest.raises(ValueError, match="x must hold numbers like the weights', torch.float32"):
+                layer(wrong)
+
+
+def test_a_projection_of_another_kind_is_left_alone():
+    layer, x = layer_and_input(torch.float)
+    expected = layer(x)
+    layer.query = nn.Sequential(layer.query)
+    assert torch.equal(layer(x), expected)
+
+
+def test_shapes_alone_can_be_computed():
+    layer = MultiHeadAttention(C, H).to("meta")
+    assert layer(torch.zeros(B, T, C, device="meta")).shape == (B, T, C)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("first", [True, False])
+def test_a_cache_is_filled_with_autocast_and_used_without_and_the_other_way_round(first):
+    layer, x = layer_and_input(torch.float)
+    cache, expected = KVCache(T), layer(x)
+    with torch.autocast("cpu", torch.bfloat16, enabled=first):
+        layer(x[:, :3], cache)
+    for fused, part in ((True, slice(3, 5)), (False, slice(5, T))):
+        layer.fused = fused
+        with torch.autocast("cpu", torch.bfloat16, enabled=not first):
+            out = layer(x[:, part], cache)
+        assert out.dtype == (torch.float if first else torch.bfloat16)
+        assert torch.allclose(out.float(), expected[:, part], rtol=0, atol=0.02)
+    assert cache.keys.dtype == (torch.bfloat16 if first else torch.float)
+
+
+def test_what_is_no_cache_is_named():
+    layer, x = layer_and_input()
+    with pytest.raises(TypeError, match="cache must be a KVCache or None; got list"):
+        layer(x, [])
+    with pytest.raises(ValueError, match=r"same shape \(B, H, T, D\); got \(1, 2, 3, 4\) and \(1, 2, 3, 5\)"):
+        KVCache(T).append(torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 5))
+
+
+@torch.no_grad()
+def test_a_cache_goes_back_to_an_earlier_position_and_to_its_beginning():
+    layer, x = layer_and_input()
+    cache = KVCache(T)
+    layer(x, cache)
+    cache.truncate(4)
+    assert cache.length == 4 and torch.allclose(layer(x[:, 4:], cache), layer(x)[:, 4:], rtol=0, atol=1e-12)
+    for length in (T + 1, -1, 1.5, None):
+        with pytest.raises(ValueError, match=f"length must be an int from 0 to {T}, the positions held; got {length}"):
+            cache.truncate(length)
+    cache.truncate(0)
+    assert torch.allclose(layer(x[:1].float().double(), cache), layer(x[:1]), rtol=0, atol=1e-6)
+
+
+@torch.no_grad()
+def test_what_was_read_once_goes_on_in_several_ways():
+    layer, x = layer_and_input()
+    both = x.repeat_interleave(2, dim=0)
+    both[:, 4:] = torch.randn(2 * B, T - 4, C, dtype=torch.double)
+    cache = KVCache(T)
+    cache.repeat(5)  # nothing is held yet
+    layer(x[:, :4], cache)
+    cache.repeat(2)
+    assert torch.allclose(layer(both[:, 4:], cache), layer(both)[:, 4:], rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match="times must be at least 1; got 0"):
+        cache.repeat(0)

@@ -5,6 +5,7 @@ import torch
 from huggingface import twin
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from minigpt import CONFIGS, GPT, GPTConfig
 from minigpt.allocations import default_dtype
@@ -175,7 +176,10 @@ def test_dropout_reaches_embeddings_and_attention_weights():
 @pytest.mark.parametrize(
     "tokens, message",
     [
-        (torch.zeros(4, dtype=torch.long), r"tokens must be integers of shape \(B, T\); got torch.int64 \(4,\)"),
+        (
+            torch.zeros(4, dtype=torch.long),
+            r"tokens must be integers of shape \(B, T\), .*; got torch.int64 \(4,\)",
+        ),
         (torch.zeros(1, 4), "tokens must be integers.*torch.float32"),
         (torch.zeros(1, 4, dtype=torch.bool), "tokens must be integers.*torch.bool"),
         (torch.zeros(1, 0, dtype=torch.long), "tokens must fill 1 to 12 positions; got 0"),
@@ -220,3 +224,102 @@ def test_one_seed_draws_one_model_whatever_its_numbers_are_kept_in():
         model.init_weights()
     for name, weight in double.state_dict().items():
         assert weight.dtype == torch.float64 and torch.equal(weight.float(), single.state_dict()[name]), name
+
+
+EXPORTED = GPTConfig(vocab_size=31, context_length=12, d_model=20, n_heads=2, n_layers=2)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_it_can_be_exported_for_batches_and_texts_of_any_length(strict):
+    model = spread_out(GPT(EXPORTED))
+    sizes = {"tokens": {0: torch.export.Dim("B"), 1: torch.export.Dim("T", max=12)}}
+    with torch.no_grad():
+        exported = torch.export.export(model, (some_tokens(B=2, T=5),), dynamic_shapes=sizes, strict=strict).module()
+        for B, T in ((2, 5), (3, 12), (4, 2)):
+            tokens = some_tokens(B=B, T=T)
+            assert torch.allclose(exported(tokens), model(tokens), atol=1e-4)
+
+
+def test_it_can_be_exported_with_its_loss_and_compiled_in_one_piece():
+    model, tokens = spread_out(GPT(EXPORTED)), some_tokens()
+    exported = torch.export.export(model, (tokens, tokens)).module()
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    for other in (exported, compiled):
+        for ours, theirs in zip(model(tokens, tokens), other(tokens, tokens), strict=True):
+            assert torch.allclose(ours, theirs, atol=1e-4)
+
+
+def test_gradients_of_each_sample_by_vmap():
+    model, tokens = spread_out(GPT(SMALL)).double(), some_tokens()
+    targets = some_tokens()
+    weights = {name: weight.detach() for name, weight in model.named_parameters()}
+
+    def loss(weights, tokens, targets):
+        return torch.func.functional_call(model, weights, (tokens[None], targets[None]))[1]
+
+    each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))(weights, tokens, targets)
+    for i in range(len(tokens)):
+        model.zero_grad()
+        model(tokens[i : i + 1], targets[i : i + 1])[1].backward()
+        for name, weight in model.named_parameters():
+            assert torch.allclose(each[name][i], weight.grad, atol=1e-10), name
+
+
+def test_fake_and_meta_tensors_have_shapes_to_compute_with():
+    with FakeTensorMode():
+        logits, loss = GPT(SMALL)(torch.zeros(2, 5, dtype=torch.long), torch.zeros(2, 5, dtype=torch.long))
+        loss.backward()
+    assert logits.shape == (2, 5, 31)
+    meta = GPT(SMALL).to("meta")
+    assert meta(some_tokens().to("meta"), some_tokens().to("meta"))[0].shape == (3, 9, 31)
+
+
+def test_a_batch_of_none_has_no_logits_and_no_loss():
+    model = GPT(SMALL)
+    none = some_tokens(B=0)
+    assert model(none).shape == (0, 9, 31)
+    assert model(none, none)[1].isnan()
+    with torch.no_grad():
+        assert model(none, cache=model.new_cache()).shape == (0, 9, 31)
+    assert model.attention_weights(none)[0].shape == (0, 4, 9, 9)
+
+
+def changed(tokens, value):
+    tokens[1, 2] = value
+    return tokens
+
+
+@pytest.mark.parametrize("value", [-1, -99, -101, 31, 2**40])
+def test_targets_must_be_in_the_vocabulary_or_be_ignored(value):
+    with pytest.raises(ValueError, match=rf"targets must be from 0 to 30 or -100; got .*{value}"):
+        GPT(SMALL)(some_tokens(), changed(some_tokens(), value))
+    assert GPT(SMALL)(some_tokens(), changed(some_tokens(), -100))[1].isfinite()
+    with pytest.raises(ValueError, match="tokens must be from 0 to 30; got -100 to"):
+        GPT(SMALL)(changed(some_tokens(), -100))
+    with pytest.raises(ValueError, match="tokens must be from 0 to 30; got"):
+        GPT(SMALL).attention_weights(changed(some_tokens(), 31))
+
+
+@pytest.mark.parametrize(
+    "tokens, targets, error, message",
+    [
+        ([[1, 2]], None, TypeError, r"tokens must be a tensor of token ids \(B, T\); got list"),
+        (None, None, TypeError, "tokens must be a tensor of token ids.*; got NoneType"),
+        (some_tokens().numpy(), None, TypeError, "tokens must be a tensor of token ids.*; got ndarray"),
+        (some_tokens().short(), None, ValueError, "tokens must be .*torch.int64 or torch.int32; got torch.int16"),
+        (some_tokens().to("meta"), None, ValueError, "tokens must hold ids .* got a meta tensor"),
+        (some_tokens(), [[1]], TypeError, r"targets must be a tensor of token ids \(B, T\); got list"),
+        (some_tokens(), some_tokens().to("meta"), ValueError, "targets must be .* of no values"),
+        (some_tokens(), some_tokens().double(), ValueError, "targets must be torch.int64"),
+    ],
+)
+def test_what_is_no_batch_of_ids_is_named(tokens, targets, error, message):
+    with pytest.raises(error, match=message):
+        GPT(SMALL)(tokens, targets)
+
+
+def test_what_is_no_cache_is_named():
+    model = GPT(SMALL)
+    for cache in (model.new_cache()[0], [1, 2, 3], 5):
+        with pytest.raises(TypeError, match=r"cache must be what new_cache\(\) returns"):
+            model(some_tokens(), cache=cache)
