@@ -14,8 +14,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from minigpt.attention import KVCache
-from minigpt.config import check_size, check_switch
+from minigpt.config import GPTConfig, check_size, check_switch
 from minigpt.model import GPT, evaluating
+from minigpt.tokenizer import END_OF_TEXT
 
 
 def next_token_probabilities(
@@ -33,11 +34,12 @@ def next_token_probabilities(
 
     - top_k keeps the k likeliest tokens, and every other that is exactly as likely as the k-th.
     - top_p keeps the smallest set of likeliest tokens whose probabilities sum to p or more: the token
-      that crosses the line is in. Of equally likely tokens at the line, those with larger ids stay.
+      that crosses the line is in. Of equally likely tokens those with smaller ids are taken first.
     - min_p keeps the tokens at least min_p times as likely as the likeliest.
 
-    Order, ties and the token that crosses are those of Hugging Face's `generate`; only which of several
-    equally likely tokens stay at p is left to its unstable sort there, and is settled here.
+    Order, ties at k and the token that crosses are those of Hugging Face's `generate`; only which of several
+    equally likely tokens stay at p is left to its unstable sort there, and is settled here: the smaller id
+    comes first, as at temperature 0.
 
     Args:
         logits: the model's scores z for every token of the vocabulary, (V,) or (B, V). A token with
@@ -72,15 +74,15 @@ def next_token_probabilities(
     # The largest score becomes 0 first. That changes no probability, and keeps the others from
     # overflowing when the temperature is tiny; one that this precision can't hold is rounded to one it can.
     limits = torch.finfo(scores.dtype)
-    temperature = min(max(temperature, limits.tiny), limits.max)
+    temperature = float(min(max(temperature, limits.tiny), limits.max))
     scores = (scores - scores.amax(-1, keepdim=True)) / temperature
     # Each cut sets scores to -inf, and sees what the one before has left.
     if top_k is not None:
         scores = cut_below_top_k(scores, top_k)
     if top_p is not None:
-        scores = cut_below_top_p(scores, top_p)
+        scores = cut_below_top_p(scores, float(top_p))
     if min_p is not None:
-        scores = cut_below_min_p(scores, min_p)
+        scores = cut_below_min_p(scores, float(min_p))
     return scores.softmax(-1)
 
 
@@ -94,13 +96,13 @@ def cut_below_top_p(scores: Tensor, top_p: float) -> Tensor:
     """Rule out the tail: from the least likely upwards, as long as it holds 1 - p or less."""
     if top_p == 1:
         return scores
-    # Least likely first, so that the tail is the beginning of each row.
-    ascending, order = scores.sort(dim=-1, stable=True)
-    # How much each token has together with all that are less likely than it.
-    held = ascending.softmax(-1).cumsum(-1)
+    # Likeliest first, and of equals the smallest id, so that the tail is the end of each row.
+    descending, order = scores.sort(dim=-1, descending=True, stable=True)
+    # How much each token has together with all that come after it.
+    held = descending.flip(-1).softmax(-1).cumsum(-1).flip(-1)
     # The likeliest token stays, whatever p is.
     tail = held <= 1 - top_p
-    tail[..., -1] = False
+    tail[..., 0] = False
     # From the order of the scores back to the order of the vocabulary.
     return scores.masked_fill(tail.scatter(-1, order, tail), -torch.inf)
 
@@ -120,9 +122,16 @@ def entropy_bits(probabilities: Tensor) -> Tensor:
     Returns:
         () or (B,). Source: Shannon (1948), section 6.
 
+    Raises:
+        TypeError, ValueError: these are no probabilities, or a row's sum is more than 0.01 from 1.
+
     >>> entropy_bits(torch.full((8,), 1 / 8))
     tensor(3.)
     """
+    sums = check_probabilities(probabilities).sum(-1)
+    if ((sums - 1).abs() > 0.01).any():
+        raise ValueError(f"probabilities must sum to 1 in each row; got {sums.flatten().tolist()[:9]}")
+    probabilities = probabilities.to(torch.promote_types(probabilities.dtype, torch.float32))
     surprise_bits = -probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log2()
     return (probabilities * surprise_bits).sum(-1)
 
@@ -140,8 +149,13 @@ def draw(probabilities: Tensor, generator: torch.Generator | None = None) -> Ten
 
     Returns:
         Token ids, () or (B,).
+
+    Raises:
+        TypeError, ValueError: these are no probabilities, a row has nothing to choose from, or
+            generator is none.
     """
-    ends = probabilities.detach().cpu().double().cumsum(-1)
+    check_generator(generator)
+    ends = check_probabilities(probabilities).cumsum(-1)
     device = generator.device if generator else "cpu"
     share = torch.rand((*ends.shape[:-1], 1), generator=generator, dtype=torch.double, device=device).cpu()
     point = share * ends[..., -1:]
@@ -160,33 +174,42 @@ def generate(
     seed: int | None = None,
     generator: torch.Generator | None = None,
     stop: int | Iterable[int] = (),
+    n_samples: int | None = None,
     use_cache: bool = True,
     progress: bool | None = None,
 ) -> Iterator[Tensor]:
     """Let the model go on, one token after the other, each handed over as soon as it is drawn.
 
-        for token in generate(model, tokens, 100, temperature=0.8, seed=0):
-            print(tokenizer.decode([token]), end="", flush=True)
+        for piece in stream(tokenizer, generate(model, tokens, 100, temperature=0.8, seed=0)):
+            print(piece, end="", flush=True)
 
     The model sees at most the last `context_length` tokens. As long as everything fits, a key-value
     cache makes a step cost one position. Beyond that, every step moves all tokens by one position;
     positions are part of what keys and values are made of, so nothing in the cache holds any more
     and each step reads its whole window.
 
+    A text that is to end with certain letters ends with them in the loop above: gather the pieces, and
+    leave it once the letters are there. How likely what was drawn had been, another call of the model tells:
+
+        logits = model(torch.tensor([prompt + drawn]))[0, len(prompt) - 1 : -1]
+        chances = next_token_probabilities(logits, temperature=0.8).gather(1, torch.tensor(drawn)[:, None])
+
     Args:
         model: runs as in `eval()`, and is left as it was.
-        tokens: the prompt, one token at least: (T,), a list of ids, or (B, T) for several at once.
+        tokens: the prompt, one token at least: (T,), a list of ids, or (B, T) for several at once, which
+            are equally long. A text that begins with nothing begins with `END_OF_TEXT`.
         max_new_tokens: after how many to stop, at least 1. It cuts; the model does not know of it.
         temperature, top_k, top_p, min_p: see `next_token_probabilities`.
         seed: where the random numbers start, in 64 bits: the same seed, the same text.
         generator: where random numbers come from, instead of a seed.
         stop: ids after which a sequence ends. In a batch it goes on repeating that token until the
             others have ended, too.
+        n_samples: how many texts to draw after a prompt (T,). With a cache it is read once for all of them.
         use_cache: False recomputes every step. Same tokens, slower.
         progress: whether to show a bar with tokens/s. None: in a terminal, once it takes over 2 s.
 
     Returns:
-        An iterator over token ids, () for a prompt (T,), (B,) for (B, T).
+        An iterator over token ids, () for a prompt (T,), (B,) for (B, T), (n_samples,) if that is given.
 
     Raises:
         TypeError, ValueError: an argument is of the wrong type or impossible; said at the call, not
@@ -197,30 +220,39 @@ def generate(
     check_switch("use_cache", use_cache)
     if progress is not None:
         check_switch("progress", progress)
+    check_model(model)
     tokens = check_prompt(tokens, model)
     stop = check_stop(stop, model.config.vocab_size).to(tokens.device)
+    if n_samples is not None:
+        check_size("n_samples", n_samples)
+        if tokens.dim() != 1:
+            raise ValueError(f"n_samples must be None for several prompts at once; got {n_samples}")
+    check_generator(generator)
     if seed is not None:
         if generator is not None:
             raise ValueError(f"seed and generator must not be given both; got seed={seed!r} and a generator")
-        if isinstance(seed, bool) or not isinstance(seed, int):
+        if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
             raise TypeError(f"seed must be an int; got {seed!r} ({type(seed).__name__})")
         if not -(2**63) <= seed < 2**64:
             raise ValueError(f"seed must have at most 64 bits; got {seed}")
-        generator = torch.Generator().manual_seed(seed)
-    if generator is not None and not isinstance(generator, torch.Generator):
-        raise TypeError(f"generator must be a torch.Generator; got {generator!r} ({type(generator).__name__})")
+        generator = torch.Generator().manual_seed(int(seed))
     settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
     cache = model.new_cache() if use_cache else None
     hidden = None if progress is None else not progress  # tqdm: None hides it where there is no terminal
     delay = 2 if progress is None else 0
-    return steps(model, tokens, max_new_tokens, settings, generator, stop, cache, disable=hidden, delay=delay)
+    how = {"disable": hidden, "delay": delay}
+    return steps(model, tokens, max_new_tokens, settings, generator, stop, n_samples, cache, **how)
 
 
-def steps(model, tokens, max_new_tokens, settings, generator, stop, cache, **bar) -> Iterator[Tensor]:
+def steps(model, tokens, max_new_tokens, settings, generator, stop, n_samples, cache, **bar) -> Iterator[Tensor]:
     """The loop of `generate`, whose arguments it takes after they were checked."""
-    # A single sequence is a batch of one; nothing has ended yet.
-    is_batch = tokens.dim() == 2
-    sequence = tokens if is_batch else tokens[None]  # (B, N)
+    # A single sequence is a batch of one.
+    is_batch = tokens.dim() == 2 or n_samples is not None
+    sequence = tokens if tokens.dim() == 2 else tokens[None]  # (B, N)
+
+    # Several samples begin as one sequence, and have that read once. Nothing has ended yet.
+    if n_samples is not None:
+        sequence = read_once(model, sequence, n_samples, cache)  # (B, N)
     ended = torch.zeros(len(sequence), dtype=torch.bool, device=sequence.device)  # (B,)
 
     for _ in tqdm(range(max_new_tokens), unit=" tokens", **bar):
@@ -240,6 +272,15 @@ def steps(model, tokens, max_new_tokens, settings, generator, stop, cache, **bar
             return
 
 
+def read_once(model: GPT, prompt: Tensor, times: int, cache: list[KVCache] | None) -> Tensor:
+    """A prompt (1, N), so many times one below the other: (B, N). All but its last token is read into the cache."""
+    if cache is not None and 1 < prompt.size(1) <= model.config.context_length:
+        next_logits(model, prompt[:, :-1], cache)
+        for layer in cache:
+            layer.repeat(times)
+    return prompt.expand(times, -1)
+
+
 @torch.no_grad()
 def next_logits(model: GPT, sequence: Tensor, cache: list[KVCache] | None = None) -> Tensor:
     """The scores (B, V) for what follows a sequence (B, N), of which the last context_length tokens are read.
@@ -248,7 +289,14 @@ def next_logits(model: GPT, sequence: Tensor, cache: list[KVCache] | None = None
         model: runs as in `eval()`, and is left as it was.
         sequence: tokens from the very first on, one more at least than the cache holds.
         cache: holds those of them that an earlier call has read.
+
+    Raises:
+        TypeError, ValueError: sequence is not (B, N), or one of its tokens or the cache is not the model's.
     """
+    check_model(model)
+    if not isinstance(sequence, Tensor) or sequence.dim() != 2:
+        got = tuple(sequence.shape) if isinstance(sequence, Tensor) else type(sequence).__name__
+        raise ValueError(f"sequence must be a tensor of token ids (B, N); got {got}")
     context_length = model.config.context_length
     sequence = sequence.to(model.head.weight.device)
     with evaluating(model):
@@ -256,7 +304,7 @@ def next_logits(model: GPT, sequence: Tensor, cache: list[KVCache] | None = None
         if cache is None or sequence.size(1) > context_length:
             return model(sequence[:, -context_length:])[:, -1]
         # Else only what is new has to be read.
-        return model(sequence[:, cache[0].length :], cache=cache)[:, -1]
+        return model(sequence[:, model.check_cache(cache) :], cache=cache)[:, -1]
 
 
 def complete(model: GPT, tokenizer: Tokenizer, text: str, max_new_tokens: int = 50, **settings) -> str:
@@ -268,13 +316,44 @@ def complete(model: GPT, tokenizer: Tokenizer, text: str, max_new_tokens: int = 
         text: what it continues; must hold at least one token.
         max_new_tokens: after how many tokens to stop.
         settings: what `generate` takes besides.
+
+    `END_OF_TEXT` stands for no text, and leaves none in what is returned.
     """
+    if not isinstance(tokenizer, Tokenizer):
+        raise TypeError(f"tokenizer must be a tokenizers.Tokenizer; got {tokenizer!r} ({type(tokenizer).__name__})")
     if not isinstance(text, str):
         raise TypeError(f"text must be a str; got {text!r} ({type(text).__name__})")
     ids = tokenizer.encode(text).ids
     if not ids:
-        raise ValueError(f"text must hold at least one token; got {text!r}")
-    return tokenizer.decode([int(token) for token in generate(model, ids, max_new_tokens, **settings)])
+        raise ValueError(f"text must hold at least one token, if only {END_OF_TEXT} to begin with; got {text!r}")
+    return "".join(stream(tokenizer, generate(model, ids, max_new_tokens, **settings)))
+
+
+def stream(tokenizer: Tokenizer, tokens: Iterable[int | Tensor]) -> Iterator[str]:
+    """The text of tokens while they come, in pieces of whole characters.
+
+    A character outside of English often takes several tokens: it comes with the last of them. The pieces
+    together are what `tokenizer.decode` makes of all tokens together, whatever they are.
+
+    Args:
+        tokenizer: of bytes, as all in this package are.
+        tokens: ids of one sequence, as `generate` hands them over.
+
+    Raises:
+        ValueError: a token is not one id but several, as of a batch.
+    """
+    held: list[int] = []
+    for token in tokens:
+        if isinstance(token, Tensor) and token.numel() != 1:
+            raise ValueError(f"tokens must be of one sequence, one id at a time; got {tuple(token.shape)}")
+        held.append(int(token))
+        text = tokenizer.decode(held)
+        # Where a character has begun and not ended, there is a replacement character instead.
+        if text and not text.endswith("\N{REPLACEMENT CHARACTER}"):
+            yield text
+            held = []
+    if rest := tokenizer.decode(held):
+        yield rest
 
 
 def greedy_decode(
@@ -307,6 +386,41 @@ def check_number(name: str, value, right: str, is_right) -> None:
         raise ValueError(f"{name} must be {right}; got {value}")
 
 
+def check_model(model) -> None:
+    """Raise unless `model` is a GPT, or one in the wrapping of torch.compile."""
+    if not isinstance(getattr(model, "config", None), GPTConfig):
+        raise TypeError(f"model must be a GPT; got an object of type {type(model).__name__}")
+
+
+def check_generator(generator) -> None:
+    """Raise unless `generator` is one, or None."""
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise TypeError(f"generator must be a torch.Generator; got {generator!r} ({type(generator).__name__})")
+
+
+def check_probabilities(probabilities) -> Tensor:
+    """Probabilities on the CPU in double precision; raise unless one could be drawn from every row."""
+    is_tensor = isinstance(probabilities, Tensor)
+    if not is_tensor or not (probabilities.is_floating_point() or is_integer(probabilities)):
+        kind = probabilities.dtype if is_tensor else type(probabilities).__name__
+        raise TypeError(f"probabilities must be a tensor of numbers; got {kind}")
+    if probabilities.dim() not in (1, 2) or probabilities.numel() == 0:
+        shape = tuple(probabilities.shape)
+        raise ValueError(f"probabilities must have the shape (V,) or (B, V), none of them 0; got {shape}")
+    p = probabilities.detach().cpu().double()
+    least, sums = p.amin(-1), p.sum(-1)
+    bad = ~((least >= 0) & (sums >= 1e-300) & sums.isfinite())
+    if bad.any():
+        row = f"a row from {least[bad][0].item():g}, with the sum {sums[bad][0].item():g}"
+        raise ValueError(f"probabilities must be at least 0, and more than 0 and finite in sum; got {row}")
+    return p
+
+
+def is_integer(x: Tensor) -> bool:
+    """Whether a tensor holds integers of any width; True and False are none."""
+    return not (x.is_floating_point() or x.is_complex() or x.dtype == torch.bool)
+
+
 def check_logits(logits) -> None:
     """Raise unless `logits` are scores of which every row leaves something to choose."""
     if not isinstance(logits, Tensor) or not logits.is_floating_point():
@@ -329,10 +443,16 @@ def check_prompt(tokens, model: GPT) -> Tensor:
         except (TypeError, ValueError, RuntimeError) as error:
             raise TypeError(f"tokens must be a tensor or a list of token ids; got {tokens!r} ({error})") from error
         tokens = converted if converted.numel() else converted.long()
-    if tokens.dim() not in (1, 2) or tokens.dtype not in (torch.int64, torch.int32):
+    if tokens.dim() not in (1, 2) or not is_integer(tokens):
         raise ValueError(f"tokens must be integers of shape (T,) or (B, T); got {tokens.dtype} {tuple(tokens.shape)}")
+    if tokens.is_meta:
+        raise ValueError("tokens must hold ids; got a meta tensor, which has none")
+    tokens = tokens.long()  # also of data that is kept in 16 bits
     if tokens.numel() == 0:
-        raise ValueError(f"tokens must hold a prompt of at least one token; got shape {tuple(tokens.shape)}")
+        raise ValueError(
+            f"tokens must hold a prompt of at least one token; got shape {tuple(tokens.shape)} "
+            f"(a text that begins with nothing begins with the id of {END_OF_TEXT})"
+        )
     V = model.config.vocab_size
     if not 0 <= tokens.min() <= tokens.max() < V:
         raise ValueError(f"tokens must be from 0 to {V - 1}; got {tokens.min()} to {tokens.max()}")
@@ -341,6 +461,8 @@ def check_prompt(tokens, model: GPT) -> Tensor:
 
 def check_stop(stop, vocab_size: int) -> Tensor:
     """The ids of `stop` as a tensor; raise unless they are in the vocabulary."""
+    if isinstance(stop, str | bytes):
+        raise TypeError(f"stop must hold token ids; got {stop!r} ({type(stop).__name__})")
     ids = list(stop) if isinstance(stop, Iterable) and not isinstance(stop, Tensor) else [stop]
     ids = [token for one in ids for token in (one.flatten().tolist() if isinstance(one, Tensor) else [one])]
     for token in ids:

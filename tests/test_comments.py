@@ -57,6 +57,7 @@ def calls(attention, model, sampling, evaluation, train):
     yield cached_gpt(), T, PAST + T
     prompts = torch.randint(CONFIG.vocab_size, (LETTERS["B"], N))
     yield lambda: list(sampling.generate(gpt, prompts, 1, use_cache=False)), N, N
+    yield lambda: list(sampling.generate(gpt, prompts[0], 1, n_samples=LETTERS["B"], use_cache=False)), N, N
     text = torch.arange(100).remainder(CONFIG.vocab_size).numpy()
     batches, settings = Batches(text, T, LETTERS["B"]), train.TrainConfig(batch_size=LETTERS["B"])
     trainer = train.Trainer(model.GPT(CONFIG), batches, settings)

@@ -2,7 +2,9 @@
 
 import inspect
 import math
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from chance import p_value
@@ -10,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from minigpt import GPT, GPTConfig
+from minigpt import GPT, GPTConfig, pretrained
 from minigpt.model import evaluating
 from minigpt.sampling import (
     complete,
@@ -20,6 +22,7 @@ from minigpt.sampling import (
     greedy_decode,
     next_logits,
     next_token_probabilities,
+    stream,
 )
 
 CONFIG = GPTConfig(vocab_size=29, context_length=12, d_model=16, n_heads=2, n_layers=2, dropout=0.5)
@@ -68,7 +71,7 @@ def test_the_distribution_is_hugging_faces(kind, V):
         min_p = one_of(None, 0.0, 0.05, 0.3, 1.0)
         ours = next_token_probabilities(logits, temperature, top_k, top_p, min_p)
         theirs = warped(logits, temperature, top_k, top_p, min_p)
-        if kind in ("flat", "many ties") and V > 7:  # which of the tied tokens stay is open in an unstable sort
+        if kind in ("flat", "many ties"):  # which of the tied tokens stay is open there, and settled here
             ours, theirs = ours.sort(-1).values, theirs.sort(-1).values
         assert torch.equal(ours > 0, theirs > 0)
         assert torch.allclose(ours, theirs, rtol=0, atol=1e-12)
@@ -88,7 +91,8 @@ def test_ties_at_k_stay_and_ties_at_p_are_settled():
     tied = torch.tensor([1.0, 3.0, 3.0, 3.0, 0.0])
     assert (next_token_probabilities(tied, top_k=2) > 0).tolist() == [False, True, True, True, False]
     flat = torch.zeros(4)
-    assert (next_token_probabilities(flat, top_p=0.5) > 0).tolist() == [False, False, True, True]
+    assert (next_token_probabilities(flat, top_p=0.5) > 0).tolist() == [True, True, False, False]
+    assert (next_token_probabilities(tied, top_p=0.5) > 0).tolist() == [False, True, True, False, False]
     assert next_token_probabilities(tied, temperature=0).tolist() == [0, 1, 0, 0, 0]
 
 
@@ -124,6 +128,25 @@ def test_extremes_neither_overflow_nor_vanish(dtype):
     for temperature in (1e-300, 1e-50, 1e-3, 1, 1e39, 1e300, 10**400):
         p = next_token_probabilities(logits, temperature)
         assert p.isfinite().all() and p.sum() == pytest.approx(1) and p[3] == 0
+
+
+def test_numbers_that_no_tensor_can_hold_are_rounded_to_ones_it_can():
+    logits = torch.tensor([0.0, 1.0, 2.0])
+    for huge in (10**19, 10**30, 10**38, 10**39, 10**308, 10**309, 10**400):
+        assert torch.allclose(next_token_probabilities(logits, huge), torch.full((3,), 1 / 3))
+    assert next_token_probabilities(logits, Fraction(1, 10**400)).tolist() == [0, 0, 1]
+    assert next_token_probabilities(logits, top_k=10**30).count_nonzero() == 3
+    third = Fraction(1, 3)
+    for same in (third, float(third), np.float32(third), np.float64(third)):
+        expected = next_token_probabilities(logits, 1 / 3, None, 1 / 3, 1 / 3)
+        assert torch.allclose(next_token_probabilities(logits, same, None, same, same), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("top_p", [1e-20, 1e-9, 1e-300, 5e-324])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_however_little_is_kept_the_likeliest_is(top_p, dtype):
+    logits = torch.tensor([[0.1, 0.3, 0.3, 0.2], [5, 0, 0, 0]], dtype=dtype)
+    assert next_token_probabilities(logits, top_p=top_p).tolist() == [[0, 1, 0, 0], [1, 0, 0, 0]]
 
 
 # Thousandths: two that differ still do after the largest was subtracted.
@@ -221,6 +244,45 @@ def test_a_token_without_probability_is_never_drawn():
     assert draw(torch.tensor([0.0, 1.0])).shape == ()
 
 
+def test_weights_need_not_sum_to_one():
+    p = torch.tensor([0.0, 3.0, 1.0, 4.0, 0.0])
+    for scaled in (p, p / 8, p * 1e30, p * 1e-30, p.long()):
+        counts = draw(scaled.expand(20_000, -1), torch.Generator().manual_seed(1)).bincount(minlength=5)
+        assert p_value(counts, p / 8) > 1e-3
+
+
+@pytest.mark.parametrize("share, drawn", [(0.0, 1), (0.25, 3), (0.75, 4), (1 - 2**-53, 4)])
+def test_a_point_on_a_border_belongs_to_what_begins_there(share, drawn, monkeypatch):
+    monkeypatch.setattr(torch, "rand", lambda shape, **options: torch.full(shape, share, dtype=torch.double))
+    assert draw(torch.tensor([0.0, 0.25, 0.0, 0.5, 0.25, 0.0])) == drawn
+    assert draw(torch.tensor([[0, 1, 0, 2, 1, 0]])).tolist() == [drawn]
+
+
+NO_DISTRIBUTIONS = [
+    *([0, 0], [math.nan, 1], [1, math.nan], [math.inf, 1], [-1, 2], [-1, -2]),
+    *([1e-320, 0], [1e308, 1e308]),  # sums that no share can be taken of
+]
+
+
+def test_what_is_no_distribution_is_refused():
+    for function in (draw, entropy_bits):
+        for row in NO_DISTRIBUTIONS:
+            for p in (torch.tensor(row, dtype=torch.double), torch.tensor([[0.5, 0.5], row], dtype=torch.double)):
+                with pytest.raises(ValueError, match="probabilities must be at least 0, and more than 0 and finite in"):
+                    function(p)
+        for p in (torch.zeros(0), torch.zeros(()), torch.ones(1, 1, 1), torch.zeros(2, 0), torch.zeros(0, 2)):
+            with pytest.raises(ValueError, match=r"probabilities must have the shape \(V,\) or \(B, V\), none of"):
+                function(p)
+        for p in ([1.0], None, torch.ones(2, dtype=torch.bool), torch.ones(2, dtype=torch.complex64)):
+            with pytest.raises(TypeError, match="probabilities must be a tensor of numbers; got"):
+                function(p)
+    with pytest.raises(ValueError, match=r"probabilities must sum to 1 in each row; got \[2.0\]"):
+        entropy_bits(torch.ones(1, 2))
+    assert entropy_bits(torch.tensor([0, 1])) == 0
+    with pytest.raises(TypeError, match="generator must be a torch.Generator; got 5"):
+        draw(torch.ones(2), 5)
+
+
 def tokens_of(iterator):
     return torch.stack(list(iterator), dim=-1).tolist()
 
@@ -315,6 +377,75 @@ def test_prompts_may_be_lists_tensors_and_batches(model):
     assert tokens_of(generate(model, torch.tensor([4, 5], dtype=torch.int32), 6, temperature=0)) == alone
 
 
+def test_seeds_and_prompts_may_be_numpys(model):
+    expected = tokens_of(generate(model, [4, 5], 6, seed=7))
+    for seed in (np.int64(7), np.uint8(7)):
+        assert tokens_of(generate(model, [4, 5], 6, seed=seed)) == expected
+    assert tokens_of(generate(model, np.array([4, 5], dtype=np.uint16), 6, seed=7)) == expected
+    assert tokens_of(generate(model, [4, 5], 6, seed=7, stop=np.array([28, 27]))) == tokens_of(
+        generate(model, [4, 5], 6, seed=7, stop=[28, 27])
+    )
+    assert tokens_of(generate(model, [4], 1, seed=2**64 - 1)) and tokens_of(generate(model, [4], 1, seed=-(2**63)))
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+@pytest.mark.parametrize("length", [1, 5, 12, 20])
+def test_several_samples_of_a_prompt_are_those_of_a_batch_and_read_it_once(length, use_cache, model):
+    prompt, read = torch.randint(CONFIG.vocab_size, (length,)), []
+    batch = tokens_of(generate(model, prompt.expand(4, -1), 9, seed=0))
+    model.register_forward_hook(lambda module, inputs, output: read.append(tuple(inputs[0].shape)))
+    samples = tokens_of(generate(model, prompt, 9, seed=0, n_samples=4, use_cache=use_cache))
+    assert samples == batch and len(set(map(tuple, samples))) > 1
+    if length == 5 and use_cache:
+        assert read[:3] == [(1, 4), (4, 1), (4, 1)]
+    assert tokens_of(generate(model, prompt, 9, seed=0, n_samples=1)) == [tokens_of(generate(model, prompt, 9, seed=0))]
+
+
+def test_how_likely_the_drawn_tokens_were_is_computed_as_the_docstring_says(model):
+    prompt, knobs = [3, 4], {"temperature": 0.8, "top_p": 0.9}
+    drawn = tokens_of(generate(model, prompt, 9, seed=0, **knobs))
+    logits = model(torch.tensor([prompt + drawn]))[0, len(prompt) - 1 : -1]
+    chances = next_token_probabilities(logits, **knobs).gather(1, torch.tensor(drawn)[:, None])
+    for n, (token, chance) in enumerate(zip(drawn, chances, strict=True)):
+        step = next_token_probabilities(next_logits(model, torch.tensor([prompt + drawn[:n]])), **knobs)
+        assert chance.item() == pytest.approx(step[0, token].item())
+
+
+ODD_TEXTS = ["naïve 🙂🙃", "👩‍👩‍👧 family", "漢字, кириллица", "a real \N{REPLACEMENT CHARACTER} in it", "🙂", "", "é"]
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS)
+def test_a_streamed_text_never_shows_half_a_character(text, shipped):
+    tokenizer = shipped[1]
+    ids = tokenizer.encode(text).ids
+    pieces = list(stream(tokenizer, ids))
+    assert "".join(pieces) == text and "" not in pieces
+    assert "".join(pieces).count("\N{REPLACEMENT CHARACTER}") == text.count("\N{REPLACEMENT CHARACTER}")
+    # Token by token there would be many: else this would show nothing.
+    assert text == "" or "\N{REPLACEMENT CHARACTER}" in "".join(tokenizer.decode([token]) for token in ids)
+
+
+def test_an_emoji_of_four_tokens_comes_with_the_last(shipped):
+    tokenizer = shipped[1]
+    ids = tokenizer.encode("O 🙂!").ids
+    came = []
+    said = stream(tokenizer, (came.append(i) or i for i in ids))
+    assert [(piece, len(came)) for piece in said] == [("O", 1), (" ", 2), ("🙂", 6), ("!", 7)]
+
+
+@settings(deadline=None, max_examples=300)
+@given(ids=st.lists(st.integers(0, 1023) | st.integers(100, 260), max_size=40))
+def test_streamed_pieces_are_together_what_is_decoded_together(ids):
+    tokenizer = pretrained.load_tokenizer("shakespeare")
+    assert "".join(stream(tokenizer, ids)) == tokenizer.decode(ids)
+    assert "".join(stream(tokenizer, torch.tensor(ids, dtype=torch.long))) == tokenizer.decode(ids)
+
+
+def test_only_one_sequence_can_be_streamed(shipped):
+    with pytest.raises(ValueError, match=r"tokens must be of one sequence, one id at a time; got \(2,\)"):
+        list(stream(shipped[1], torch.zeros(3, 2, dtype=torch.long)))
+
+
 @pytest.mark.parametrize("progress, seen", [(True, True), (False, False), (None, False)])
 def test_a_bar_is_shown_when_asked_for(progress, seen, model, capfd):
     list(generate(model, [1], 5, progress=progress))
@@ -395,6 +526,16 @@ def test_an_impossible_setting_is_named(logits, knobs, error, message):
         ("ab", 5, {}, TypeError, "tokens must be a tensor or a list of token ids; got 'ab'"),
         ([[]], 5, {}, ValueError, "tokens must hold a prompt of at least one token; got shape (1, 0)"),
         ([1], 5, {"stop": ["x"]}, TypeError, "stop must hold token ids; got 'x' (str)"),
+        ([1], 5, {"stop": ""}, TypeError, "stop must hold token ids; got '' (str)"),
+        ([1], 5, {"stop": b"\1"}, TypeError, "stop must hold token ids; got b'\\x01' (bytes)"),
+        ([], 5, {}, ValueError, "a text that begins with nothing begins with the id of <|endoftext|>"),
+        ([True], 5, {}, ValueError, "tokens must be integers of shape (T,) or (B, T); got torch.bool (1,)"),
+        (torch.zeros(2, device="meta").long(), 5, {}, ValueError, "tokens must hold ids; got a meta tensor"),
+        ([1], 5, {"seed": True}, TypeError, "seed must be an int; got True (bool)"),
+        ([1], 5, {"seed": 2**64}, ValueError, "seed must have at most 64 bits; got 18446744073709551616"),
+        ([1], 5, {"seed": -(2**63) - 1}, ValueError, "seed must have at most 64 bits; got -9223372036854775809"),
+        ([1], 5, {"n_samples": 0}, ValueError, "n_samples must be at least 1; got 0"),
+        ([[1]], 5, {"n_samples": 2}, ValueError, "n_samples must be None for several prompts at once; got 2"),
     ],
 )
 def test_what_cannot_be_generated_is_refused_at_the_call(tokens, limit, options, error, message, model):
@@ -403,8 +544,28 @@ def test_what_cannot_be_generated_is_refused_at_the_call(tokens, limit, options,
     assert message in str(caught.value)
 
 
+def test_a_sequence_that_is_none_is_refused(model):
+    for sequence, got in (([[1]], "list"), (torch.tensor([1]), r"\(1,\)"), (None, "NoneType")):
+        with pytest.raises(ValueError, match=rf"sequence must be a tensor of token ids \(B, N\); got {got}"):
+            next_logits(model, sequence)
+    for cache in (5, []):
+        with pytest.raises((TypeError, ValueError), match="cache must"):
+            next_logits(model, torch.tensor([[1]]), cache)
+    with pytest.raises(ValueError, match="tokens must be from 0 to 28; got 99"):
+        next_logits(model, torch.tensor([[99]]))
+
+
+def test_what_is_no_model_and_no_tokenizer_is_refused(shipped):
+    with pytest.raises(TypeError, match="model must be a GPT; got an object of type str"):
+        generate("gpt2", [1], 5)
+    with pytest.raises(TypeError, match="model must be a GPT; got an object of type Linear"):
+        next_logits(torch.nn.Linear(1, 1), torch.tensor([[1]]))
+    with pytest.raises(TypeError, match=r"tokenizer must be a tokenizers.Tokenizer; got 'utf-8' \(str\)"):
+        complete(shipped[0], "utf-8", "O")
+
+
 def test_text_that_is_none_is_refused(shipped):
-    with pytest.raises(ValueError, match="text must hold at least one token; got ''"):
+    with pytest.raises(ValueError, match=r"text must hold at least one token, if only <\|endoftext\|> .*; got ''"):
         complete(*shipped, "")
     with pytest.raises(TypeError, match=r"text must be a str; got \[1\] \(list\)"):
         greedy_decode(*shipped, [1])

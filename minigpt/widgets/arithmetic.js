@@ -14,10 +14,10 @@ export function softmax(scores) {
   return probabilities;
 }
 
-/** Indices from the smallest value to the largest, equal values in the order they stand in. */
+/** Indices from the smallest value to the largest, equal values from the last to the first. */
 export function ascending(values) {
   const order = Uint32Array.from(values.keys());
-  return order.sort((i, j) => (values[i] < values[j] ? -1 : values[i] > values[j] ? 1 : i - j));
+  return order.sort((i, j) => (values[i] < values[j] ? -1 : values[i] > values[j] ? 1 : j - i));
 }
 
 /**
