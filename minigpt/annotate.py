@@ -17,7 +17,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from minigpt.source import comment_tokens, has_own_line, source_of_object
+from minigpt.source import comment_tokens, find_source, has_own_line
 
 DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -85,17 +85,13 @@ def annotate(source_of: object) -> Annotated:
     Show a thing once on a page: the second time its sections would have the same addresses.
 
     Args:
-        source_of: what to show; it must have been defined in a file.
+        source_of: what to show, written in a file or in a notebook's cell.
 
     Raises:
-        TypeError: there is no Python source to show, as for a number or a built-in.
+        TypeError: there is no Python source to show, as for a number, a built-in or a lambda.
     """
-    try:
-        source = source_of_object(source_of)
-    except (TypeError, OSError) as error:
-        raise TypeError(f"source_of must be a module, class or function with a source; got {source_of!r}") from error
-    name = getattr(source_of, "__name__", type(source_of).__name__).rpartition(".")[2]
-    return Annotated(name, sections(source, name), without_comments(source))
+    source = find_source(source_of)
+    return Annotated(source.name, sections(source.text, source.name), without_comments(source.text))
 
 
 def sections(source: str, name: str) -> tuple[Section, ...]:

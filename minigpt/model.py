@@ -201,9 +201,15 @@ class GPT(nn.Module):
 
     @torch.no_grad()
     def attention_weights(self, tokens):
-        """Who looks at whom: for each of the L layers the weights of its heads, (B, H, T, T).
+        """Who looks at whom.
 
         The model is run as it is: call `eval()` first to leave out dropout.
+
+        Args:
+            tokens: token ids, (B, T).
+
+        Returns:
+            For each of the L layers the weights of its heads, (B, H, T, T).
         """
         self.check_tokens(tokens, None, 0)
         x, weights = self.embed(tokens), []

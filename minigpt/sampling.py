@@ -246,13 +246,12 @@ def generate(
 
 def steps(model, tokens, max_new_tokens, settings, generator, stop, n_samples, cache, **bar) -> Iterator[Tensor]:
     """The loop of `generate`, whose arguments it takes after they were checked."""
-    # A single sequence is a batch of one.
+    # A single sequence is a batch of one. Several samples begin as one, and have it read once.
     is_batch = tokens.dim() == 2 or n_samples is not None
-    sequence = tokens if tokens.dim() == 2 else tokens[None]  # (B, N)
+    prompt = tokens if tokens.dim() == 2 else tokens[None]
+    sequence = prompt if n_samples is None else read_once(prompt, n_samples, model, cache)  # (B, N)
 
-    # Several samples begin as one sequence, and have that read once. Nothing has ended yet.
-    if n_samples is not None:
-        sequence = read_once(model, sequence, n_samples, cache)  # (B, N)
+    # Nothing has ended yet.
     ended = torch.zeros(len(sequence), dtype=torch.bool, device=sequence.device)  # (B,)
 
     for _ in tqdm(range(max_new_tokens), unit=" tokens", **bar):
@@ -272,8 +271,8 @@ def steps(model, tokens, max_new_tokens, settings, generator, stop, n_samples, c
             return
 
 
-def read_once(model: GPT, prompt: Tensor, times: int, cache: list[KVCache] | None) -> Tensor:
-    """A prompt (1, N), so many times one below the other: (B, N). All but its last token is read into the cache."""
+def read_once(prompt: Tensor, times: int, model: GPT, cache: list[KVCache] | None) -> Tensor:
+    """(1, N) -> (B, N): a prompt so many times, of which all but the last token is read, once, into the cache."""
     if cache is not None and 1 < prompt.size(1) <= model.config.context_length:
         next_logits(model, prompt[:, :-1], cache)
         for layer in cache:
@@ -283,12 +282,15 @@ def read_once(model: GPT, prompt: Tensor, times: int, cache: list[KVCache] | Non
 
 @torch.no_grad()
 def next_logits(model: GPT, sequence: Tensor, cache: list[KVCache] | None = None) -> Tensor:
-    """The scores (B, V) for what follows a sequence (B, N), of which the last context_length tokens are read.
+    """The scores for what follows a sequence, of which the last context_length tokens are read.
 
     Args:
         model: runs as in `eval()`, and is left as it was.
-        sequence: tokens from the very first on, one more at least than the cache holds.
+        sequence: tokens from the very first on, one more at least than the cache holds, (B, N).
         cache: holds those of them that an earlier call has read.
+
+    Returns:
+        Logits, (B, V).
 
     Raises:
         TypeError, ValueError: sequence is not (B, N), or one of its tokens or the cache is not the model's.

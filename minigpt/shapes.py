@@ -1,6 +1,6 @@
 """Shape comments that can be wrong: read from the source, held against the tensors of a real call.
 
-Two kinds of comment are understood, behind the code they speak of:
+Two kinds of comment are understood, behind the code they speak of (and what docstrings say, see `read_docstrings`):
 
     scores = products / math.sqrt(self.d_head)  # (B, H, T, S)
     self.query = nn.Linear(d_model, d_model)  # weight (C, C), bias (C,): C·C + C
@@ -12,19 +12,21 @@ and products of them are allowed.
 
 import ast
 import inspect
+import linecache
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from minigpt.source import comment_tokens, has_own_line, source_of_object
+from minigpt.source import comment_tokens, find_source, has_own_line
 from minigpt.table import Table
 
 LETTER = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 ALLOWED = re.compile(r"[A-Za-z_0-9 ()+·²-]+")
+TUPLE = re.compile(r"(?<![\w`])\((?=\)|[^()]*,)([^()]*)\)")
 SHAPE = re.compile(r"\(([^()]*)\)")
 RESULT = re.compile(r"\([^()]*\)(, \([^()]*\))*$")
 PARAMETERS = re.compile(r"(\w+ \([^()]*\)(?:, \w+ \([^()]*\))*)(?:: (.+))?$")
@@ -41,6 +43,8 @@ class ShapeComment:
             ("return",).
         shapes: one tuple of dimensions for each target, as source: (("B", "T", "C"),).
         count: how many parameters the comment says these are, as source; "" if it doesn't.
+        in_docstring: whether it is no comment but a docstring's claim about an argument or what is returned.
+            `shapes` are then alternatives, of which one has to fit, all for one target.
     """
 
     path: str
@@ -49,11 +53,15 @@ class ShapeComment:
     targets: tuple[str, ...]
     shapes: tuple[tuple[str, ...], ...]
     count: str = ""
+    in_docstring: bool = False
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A comment's target as it was when its line ran: `measured` is its shape, `claimed` the comment's."""
+    """A comment's target as it was when its line ran: `measured` is its shape, `claimed` the comment's.
+
+    Of a docstring's alternatives `claimed` is the one that fits, or the first.
+    """
 
     comment: ShapeComment
     target: str
@@ -88,9 +96,8 @@ def read(source_of: object) -> list[ShapeComment]:
             can't be checked: behind no assignment or return, behind two statements on one
             line, behind a return inside `with` or `try`.
     """
-    source_of = inspect.unwrap(source_of)
-    first = max(inspect.getsourcelines(source_of)[1], 1)
-    return read_source(source_of_object(source_of), inspect.getsourcefile(source_of), first)
+    source = find_source(source_of)
+    return read_source(source.text, source.path, source.first_line)
 
 
 def read_source(source: str, path: str, first_line: int = 1) -> list[ShapeComment]:
@@ -131,6 +138,53 @@ def read_source(source: str, path: str, first_line: int = 1) -> list[ShapeCommen
     return sorted(found, key=lambda comment: comment.line)
 
 
+def read_docstrings(source: str, path: str, first_line: int = 1) -> dict[int, list[ShapeComment]]:
+    """What the docstrings of a source's functions say of shapes, by the lines on which the functions begin.
+
+    Understood are the entries of Args, the text of Returns, and an arrow in the first paragraph, which speaks of the
+    first arguments and of what is returned; a class may say that it "takes and returns" a shape:
+
+        x: one vector a position, (B, T, C).
+        What enters the first block: (B, T) token ids -> (B, T, C)
+
+    Several shapes in one place, as in "(V,) or (B, V)", are alternatives. `watch` leaves out a claim with a letter
+    that it was given no value for, so that words in parentheses do no harm.
+    """
+    claims: dict[int, list[ShapeComment]] = {}
+
+    def claim(function, target, text, line):
+        shapes = tuple(tuple(d.strip() for d in s.split(",") if d.strip()) for s in TUPLE.findall(text))
+        if shapes:
+            comment = ShapeComment(path, first_line + line - 1, " ".join(text.split()), (target,) * len(shapes), shapes)
+            first = min(n.lineno for n in (function, *function.decorator_list)) + first_line - 1
+            claims.setdefault(first, []).append(replace(comment, in_docstring=True))
+
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef) or not (text := ast.get_docstring(node)):
+            continue
+        line = node.body[0].lineno
+        if isinstance(node, ast.ClassDef):
+            forward = [f for f in node.body if isinstance(f, ast.FunctionDef) and f.name == "forward"]
+            for match in re.finditer(rf"Takes and returns ({TUPLE.pattern})", text) if forward else ():
+                for target in (forward[0].args.args[1].arg, "return"):
+                    claim(forward[0], target, match[1], line + text[: match.start()].count("\n"))
+            continue
+        summary = text.partition("\n\n")[0]
+        before, arrow, behind = summary.partition("->")
+        given = list(TUPLE.finditer(before)) if arrow else []
+        names = [a.arg for a in node.args.args if a.arg != "self"]
+        for name, shape in zip(names, given, strict=False):
+            claim(node, name, shape[0], line + before[: shape.start()].count("\n"))
+        if given and (shape := TUPLE.search(behind)):
+            claim(node, "return", shape[0], line + summary[: len(before) + 2 + shape.start()].count("\n"))
+        for part in re.finditer(r"^(Args|Returns):\n((?:    .*\n?)+)", text, re.MULTILINE):
+            pattern = r"^    ([\w, ]+): ((?:.*\n?)(?:     .*\n?)*)" if part[1] == "Args" else r"\A()([\s\S]*)"
+            for entry in re.finditer(pattern, part[2], re.MULTILINE):
+                for name in entry[1].split(", ") if part[1] == "Args" else ["return"]:
+                    claim(node, name, entry[2], line + text[: part.start(2) + entry.start(2)].count("\n"))
+    return claims
+
+
 def result_targets(node: ast.Assign | ast.AnnAssign | ast.Return) -> tuple[str, ...]:
     if isinstance(node, ast.Return):
         return ("return",)
@@ -143,7 +197,7 @@ def dims(text: str) -> tuple[tuple[str, ...], ...]:
 
 
 def watch(call: Callable[[], object], letters: Mapping[str, int], sources: Iterable[object]) -> list[Seen]:
-    """Run `call` and look at every commented result while it runs.
+    """Run `call` and look, while it runs, at every commented result and at what docstrings speak of.
 
     Args:
         call: what to run.
@@ -152,13 +206,18 @@ def watch(call: Callable[[], object], letters: Mapping[str, int], sources: Itera
 
     Returns:
         What was seen, in the order of execution. A line that runs n times is seen n times.
+
+    Raises:
+        TypeError, ValueError: a source has none, or a comment in it can't be checked.
     """
     comments: dict[str, dict[int, ShapeComment]] = {}
+    docstrings: dict[str, dict[int, list[ShapeComment]]] = {}
     spans: dict[str, dict[int, int]] = {}
-    for source in sources:
-        path = inspect.getsourcefile(inspect.unwrap(source))
-        comments.setdefault(path, {}).update({comment.line: comment for comment in read(source)})
-        spans.setdefault(path, statement_ends(Path(path).read_text(encoding="utf-8")))
+    for source in map(find_source, sources):
+        place = (source.text, source.path, source.first_line)
+        comments.setdefault(source.path, {}).update({comment.line: comment for comment in read_source(*place)})
+        docstrings.setdefault(source.path, {}).update(read_docstrings(*place))
+        spans.setdefault(source.path, statement_ends("".join(linecache.getlines(source.path))))
     seen: list[Seen] = []
     running: dict[object, int] = {}
 
@@ -173,10 +232,28 @@ def watch(call: Callable[[], object], letters: Mapping[str, int], sources: Itera
                 if isinstance(part, Tensor):
                     seen.append(Seen(comment, target, claimed, tuple(part.shape)))
 
+    def hold(frame, values):
+        """Hold the docstring of what runs in a frame against values, by target."""
+        for comment in docstrings[frame.f_code.co_filename].get(frame.f_code.co_firstlineno, ()):
+            target, value = comment.targets[0], values.get(comment.targets[0])
+            known = [shape for shape in comment.shapes if set(LETTER.findall(" ".join(shape))) <= set(letters)]
+            several = isinstance(value, tuple | list)
+            for part in value if several else (value,):
+                # The loss beside the logits is a number, and has no shape that would have to be said.
+                if known and isinstance(part, Tensor) and (part.dim() or not several):
+                    fits = {tuple(evaluate(d, letters) for d in shape): shape for shape in reversed(known)}
+                    measured = tuple(part.shape)
+                    claimed = measured if measured in fits else tuple(evaluate(d, letters) for d in known[0])
+                    one = replace(comment, targets=(target,), shapes=(fits[claimed],))
+                    seen.append(Seen(one, target, claimed, measured))
+
     def trace(frame, event, arg):
         path = frame.f_code.co_filename
         if path not in comments:
             return None
+        # A generator is called whenever it goes on, and returns what it yields.
+        if event in ("call", "return") and not frame.f_code.co_flags & inspect.CO_GENERATOR:
+            hold(frame, frame.f_locals if event == "call" else {"return": arg})
         if event == "line":
             statement = spans[path].get(frame.f_lineno, frame.f_lineno)
             if running.get(frame) != statement:
@@ -208,7 +285,7 @@ def wrong(seen: Iterable[Seen]) -> list[str]:
     """A line for everything that was seen to have another shape than its comment says; [] if all is true."""
     return [
         f"{Path(s.comment.path).name}:{s.comment.line}: {s.target} is {s.measured}, "
-        f"but the comment says {shape_text(s)} = {s.claimed}"
+        f"but the {'docstring' if s.comment.in_docstring else 'comment'} says {shape_text(s)} = {s.claimed}"
         for s in seen
         if s.claimed != s.measured
     ]
@@ -225,15 +302,48 @@ def spelled(shape: Sequence[str]) -> str:
 
 
 def flow(call: Callable[[], object], letters: Mapping[str, int], sources: Iterable[object]) -> Table:
-    """What `watch` sees, as a table: the statement, the shape its comment claims, the shape it has.
+    """What `watch` sees of statements, as a table: the statement, the shape its comment claims, the shape it has.
 
     A line that runs more than once, as those of a block do, has one row: the first time it ran.
     """
     first: dict[tuple, Seen] = {}
     for s in watch(call, letters, sources):
+        if s.comment.in_docstring:
+            continue
         first.setdefault((s.comment.path, s.comment.line, s.measured), s)
     rows = [(s.comment.code, shape_text(s), str(s.measured)) for s in first.values()]
     return Table(("statement", "says", "is"), rows, code=(0, 1, 2))
+
+
+def check_cell(source: str, values: Mapping[str, object], letters: Mapping[str, int]) -> list[Seen]:
+    """What a notebook's cell says of shapes, beside what its variables are after it ran.
+
+        assert shapes.wrong(shapes.check_cell(cell.source, notebook_globals, {"B": 4, "T": 5})) == []
+
+    Args:
+        source: the cell. Its own assignments are looked at, not those inside loops and functions; of a name that
+            is assigned again later on, the last one.
+        values: the variables by their names.
+        letters: what each letter is in this cell.
+
+    Raises:
+        ValueError: a comment that begins like a shape can't be read as one, or holds a letter without a value.
+    """
+    body = ast.parse(source).body
+    own = {node.end_lineno for node in body if isinstance(node, ast.Assign | ast.AnnAssign)}
+    last = {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            last[node.id] = max(last.get(node.id, 0), node.lineno)
+    seen = []
+    for comment in read_source(source, "cell"):
+        for target, shape in zip(comment.targets, comment.shapes, strict=True):
+            if comment.line in own and last.get(target, 0) <= comment.line:
+                value = eval(target, {}, dict(values))
+                if isinstance(value, Tensor):
+                    claimed = tuple(evaluate(d, letters) for d in shape)
+                    seen.append(Seen(comment, target, claimed, tuple(value.shape)))
+    return seen
 
 
 def commented_params(source_of: type[nn.Module], letters: Mapping[str, int]) -> Table:

@@ -1,15 +1,29 @@
 import ast
+import functools
 import importlib.util
 import inspect
+import linecache
 import re
 import sys
 import textwrap
 from html.parser import HTMLParser
 
 import pytest
+import torch
 
 import minigpt
-from minigpt import GPT, Block, FeedForward, GPTConfig, MultiHeadAttention, annotate, attention, model, parameters
+from minigpt import (
+    GPT,
+    Block,
+    FeedForward,
+    GPTConfig,
+    MultiHeadAttention,
+    annotate,
+    attention,
+    model,
+    parameters,
+    shapes,
+)
 from minigpt.annotate import note_html
 
 ODD = '''
@@ -137,6 +151,98 @@ def test_a_note_is_set_as_text():
         "<dl><dt>x</dt><dd>what, on two lines</dd><dt>y</dt><dd>that</dd></dl>"
         "<p><strong>Returns:</strong></p><p>It.</p>"
     )
+
+
+CELL = """
+class Mine:
+    @decorated
+    def doubled(self, x):
+        # twice
+        y = x + x  # (B, T)
+        return y  # (B, T)
+
+    @property
+    def width(self):
+        return 3
+
+
+def summed(x):
+    return x.sum(-1)  # (B,)
+
+
+def outer():
+    class Mine:
+        def other(self):
+            return 1
+    return Mine
+
+
+class Bare:
+    size = 3
+"""
+
+
+def in_a_cell(source, name, **more):
+    """What a notebook's cell defines: its source is nowhere but in linecache, its module has no file."""
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    values = {"__name__": "__nowhere__", "decorated": lambda f: functools.wraps(f)(lambda *a: f(*a)), **more}
+    exec(compile(source, name, "exec"), values)  # noqa: S102
+    return values
+
+
+def test_what_a_notebooks_cell_defines_is_shown_and_watched():
+    first = in_a_cell(CELL.replace("# twice", "# an older one"), "<cell 1>")
+    cell = in_a_cell(CELL, "<cell 2>")
+    for values, note in ((first, "an older one"), (cell, "twice")):  # of one name, and still not mistaken
+        shown = annotate.annotate(values["Mine"])
+        assert shown.name == "Mine" and note in [section.note for section in shown.sections]
+        assert shown.bare.startswith("class Mine:") and "return 3" in shown.bare and "summed" not in shown.bare
+    assert "def other" in annotate.annotate(cell["outer"]()).bare
+    assert annotate.annotate(cell["Mine"].doubled).bare.startswith("@decorated\ndef doubled")
+    assert annotate.annotate(cell["Mine"]().doubled).name == "doubled"
+    assert annotate.annotate(cell["Mine"].width).bare == "@property\ndef width(self):\n    return 3"
+    x, letters = torch.zeros(2, 3), {"B": 2, "T": 3}
+    seen = shapes.watch(lambda: cell["Mine"]().doubled(x), letters, [cell["Mine"], cell["summed"]])
+    assert [s.target for s in seen] == ["y", "return"] and shapes.wrong(seen) == []
+    seen = shapes.watch(lambda: cell["summed"](x), {"B": 9}, [functools.partial(cell["summed"])])
+    assert shapes.wrong(seen) == ["<cell 2>:15: return is (2,), but the comment says (B,) = (9,)"]
+
+
+@pytest.mark.parametrize("show", [annotate.annotate, shapes.read])
+def test_what_has_no_source_says_why(show):
+    nowhere = {"__name__": "minigpt.model"}  # whose file has another class of this name
+    exec("class GPT:\n    def f(self): pass\ndef f(): pass", nowhere)  # noqa: S102
+    some = GPT(GPTConfig(vocab_size=3, context_length=2, d_model=2, n_heads=1, n_layers=1))
+    for thing, why in (
+        (nowhere["GPT"], "is found by its methods, of which none has a source"),
+        (nowhere["f"], "could not get source code"),
+        (in_a_cell(CELL, "<cell 3>")["Bare"], "is found by its methods, of which none has a source"),
+        (lambda x: x, "a lambda has no lines to itself"),
+        (len, "what is built in has none"),
+        (functools.partial(len), "what is built in has none"),
+        (torch.add, "what is built in has none"),
+        (int, "none has a source"),
+        (some, "if anything here has one, it is the class GPT"),
+        (torch.compile(some), "if anything here has one, it is the class GPT"),
+        (3, "if anything here has one, it is the class int"),
+    ):
+        with pytest.raises(TypeError, match="source_of must be a module, class or function") as caught:
+            show(thing)
+        assert why in str(caught.value) and len(str(caught.value)) < 300
+
+
+def test_what_a_function_is_wrapped_in_is_taken_off():
+    compiled = torch.compile(annotate.style, backend="eager")
+    for thing in (
+        functools.partial(annotate.count_lines),
+        annotate.style,
+        compiled,
+        functools.lru_cache(annotate.style),
+    ):
+        assert "def " in annotate.annotate(thing).bare
+    assert annotate.annotate(shapes.Seen).bare.startswith(
+        "@dataclass(frozen=True)\nclass Seen:"
+    )  # its methods are made
 
 
 @pytest.mark.parametrize("thing", [3, len, "text"])

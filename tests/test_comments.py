@@ -14,6 +14,7 @@ import minigpt
 from minigpt import GPTConfig, MultiHeadAttention, attention, evaluation, model, sampling, shapes, train
 from minigpt.annotate import annotate
 from minigpt.data import Batches
+from minigpt.source import find_source
 
 # Every letter has a size of its own, so that no two can be taken for each other.
 CONFIG = GPTConfig(vocab_size=31, context_length=17, d_model=6, n_heads=3, n_layers=1, d_ff=13)
@@ -58,6 +59,10 @@ def calls(attention, model, sampling, evaluation, train):
     prompts = torch.randint(CONFIG.vocab_size, (LETTERS["B"], N))
     yield lambda: list(sampling.generate(gpt, prompts, 1, use_cache=False)), N, N
     yield lambda: list(sampling.generate(gpt, prompts[0], 1, n_samples=LETTERS["B"], use_cache=False)), N, N
+    for scores in torch.randn(LETTERS["B"], LETTERS["V"]), torch.randn(LETTERS["V"]):
+        yield lambda scores=scores: sampling.next_token_probabilities(scores), N, N
+        yield lambda scores=scores: sampling.entropy_bits(scores.softmax(-1)), N, N
+        yield lambda scores=scores: sampling.draw(scores.softmax(-1)), N, N
     text = torch.arange(100).remainder(CONFIG.vocab_size).numpy()
     batches, settings = Batches(text, T, LETTERS["B"]), train.TrainConfig(batch_size=LETTERS["B"])
     trainer = train.Trainer(model.GPT(CONFIG), batches, settings)
@@ -83,7 +88,7 @@ def test_every_shape_comment_is_true():
 
 
 def test_every_shape_comment_in_the_package_was_looked_at():
-    seen = {(s.comment.path, s.comment.line, s.target) for s in watch_all(*MODULES)}
+    seen = {(s.comment.path, s.comment.line, s.target) for s in watch_all(*MODULES) if not s.comment.in_docstring}
     package = Path(minigpt.__file__).parent
     claimed = set()
     for path in package.rglob("*.py"):
@@ -132,6 +137,94 @@ def test_a_wrong_shape_comment_is_found(module, line, old, new, tmp_path):
     seen = watch_all(*(copy if other is module else other for other in MODULES))
     found = shapes.wrong(seen)
     assert found and all(f":{line}: " in message for message in found)
+
+
+def docstring_claims():
+    """Each shape that a docstring of these modules claims, with the claim; none that is in words."""
+    for module in MODULES:
+        source = find_source(module)
+        for claims in shapes.read_docstrings(source.text, source.path).values():
+            for claim in claims:
+                # No tensor is `generate`'s iterator, nor its number of samples.
+                if not claim.code.startswith(("An iterator", "how many")):
+                    yield from ((module, claim, shape) for shape in claim.shapes if " " not in "".join(shape))
+
+
+def test_every_shape_in_a_docstring_was_looked_at():
+    held = {
+        (s.comment.path, s.comment.line, s.target, s.comment.shapes[0])
+        for s in watch_all(*MODULES)
+        if s.comment.in_docstring
+    }
+    claimed = {(c.path, c.line, c.targets[0], shape) for _, c, shape in docstring_claims()}
+    assert claimed - held == set() and len(claimed) > 30
+
+
+def test_a_wrong_shape_in_a_docstring_is_found(tmp_path):
+    """All at once: every claim is planted with another last letter, and every one is found."""
+    copies, planted_claims = {}, set()
+    for module in MODULES:
+        lines = Path(module.__file__).read_text(encoding="utf-8").split("\n")
+        path = tmp_path / f"{module.__name__.replace('.', '_')}.py"
+        for other, claim, shape in docstring_claims():
+            if other is module and shape:
+                new = shapes.spelled([*shape[:-1], "T_max"])  # of a size that nothing here has
+                for n in range(claim.line - 1, claim.line + 1):  # a claim may go on on the next line
+                    lines[n] = lines[n].replace(shapes.spelled(shape), new)
+                planted_claims.add((str(path), claim.line, claim.targets[0]))
+        path.write_text("\n".join(lines), encoding="utf-8")
+        copies[module] = load(path)
+    seen = [s for s in watch_all(*copies.values()) if s.comment.in_docstring]
+    found = {(s.comment.path, s.comment.line, s.target) for s in seen if s.claimed != s.measured}
+    assert planted_claims - found == set() and len(planted_claims) > 30
+    assert all("but the docstring says" in message for message in shapes.wrong(seen))
+
+
+def documented(first):
+    """Nothing to do with the arguments.
+
+    Args:
+        first: a thing (of two parts), called `f(B, T)`, (T,) or (B, T); in (0, 1].
+        other, another: (B, T) each.
+
+    Returns:
+        The pair of a thing and a number, (B, T).
+    """
+    return first, first.sum()
+
+
+def test_what_a_docstring_claims_is_read():
+    claims = shapes.read_docstrings(inspect.getsource(documented), "here")[1]
+    assert [(c.line, c.targets[0], c.shapes) for c in claims] == [
+        (5, "first", (("T",), ("B", "T"))),
+        (6, "other", (("B", "T"),)),
+        (6, "another", (("B", "T"),)),
+        (9, "return", (("B", "T"),)),
+    ]
+    right, wrong = torch.zeros(2, 3), torch.zeros(3, 2)
+    letters = {"B": 2, "T": 3}
+    assert shapes.wrong(shapes.watch(lambda: documented(right), letters, [documented])) == []
+    found = shapes.wrong(shapes.watch(lambda: documented(wrong), letters, [documented]))
+    assert len(found) == 2 and "first is (3, 2), but the docstring says (T,) = (3,)" in found[0]
+    assert shapes.watch(lambda: documented(wrong), {"B": 2}, [documented]) == []  # T is nobody's letter
+
+
+def test_the_cells_of_a_notebook_can_be_checked():
+    cell = (
+        "x = torch.zeros(2, 3)  # (B, T)\ny, z = x, x.sum(0)  # (B, T), (T,)\n"
+        "for _ in range(2):\n    w = x[:1]  # (B, T)\nx = x.flatten()  # (B·T,)\nn = 3\nv = x\n"
+    )
+    values = {"torch": torch}
+    exec(cell, values)  # noqa: S102
+    seen = shapes.check_cell(cell, values, {"B": 2, "T": 3})
+    assert [(s.target, s.measured) for s in seen] == [("y", (2, 3)), ("z", (3,)), ("x", (6,))]
+    assert shapes.wrong(seen) == []
+    found = shapes.wrong(shapes.check_cell(cell.replace("(T,)", "(B,)"), values, {"B": 2, "T": 3}))
+    assert found == ["cell:2: z is (3,), but the comment says (B,) = (2,)"]
+    with pytest.raises(ValueError, match="letters must give B a value"):
+        shapes.check_cell(cell, values, {"T": 3})
+    with pytest.raises(ValueError, match="can't be checked"):
+        shapes.check_cell("f(x)  # (B, T)", {}, {})
 
 
 @pytest.mark.parametrize("owner", [MultiHeadAttention, model.FeedForward, model.Block, model.GPT])
@@ -228,7 +321,7 @@ def test_a_name_in_the_attention_never_changes_shape():
     shape_of = {}
     for call, _, S in calls(*MODULES):
         for seen in shapes.watch(call, {**LETTERS, "T": T, "S": S}, [MultiHeadAttention]):
-            if seen.target != "return":
+            if seen.target != "return" and not seen.comment.in_docstring:
                 name = (seen.comment.path, seen.target)
                 assert shape_of.setdefault(name, shapes.shape_text(seen)) == shapes.shape_text(seen), seen.target
 
