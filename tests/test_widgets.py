@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 import traitlets
@@ -20,7 +21,7 @@ from conftest import ROOT
 from watched import Watched
 
 import minigpt.widgets as widgets
-from minigpt import CONFIGS, GPTConfig
+from minigpt import CONFIGS, GPT, GPTConfig, pretrained
 from minigpt.memory import training_memory
 from minigpt.parameters import count_params, params_by_group
 from minigpt.sampling import entropy_bits, next_logits, next_token_probabilities
@@ -99,6 +100,7 @@ def test_every_named_configuration_can_be_shown():
 
 
 ROW = {"a": torch.zeros(3)}
+SMALL = (GPT(CONFIGS["mini"].but(n_layers=1)), pretrained.load_tokenizer("shakespeare"))
 
 
 @pytest.mark.parametrize(
@@ -121,6 +123,22 @@ ROW = {"a": torch.zeros(3)}
         (lambda: SamplingExplorer.of(None, None, ["O", "O"]), ValueError, "all different; got ['O', 'O']"),
         (lambda: AttentionExplorer(torch.ones(1, 1, 2, 2), list("ab")), ValueError, "sum to 1 in each row; got a sum"),
         (lambda: AttentionExplorer(torch.zeros(1, 1, 0, 0), []), ValueError, "weights must be (H, 0, 0)"),
+        (lambda: AttentionExplorer([torch.eye(2)[None] * float("nan")], list("ab")), ValueError, "a sum that is nan"),
+        (lambda: AttentionExplorer([torch.tensor([[[2.0, -1], [0, 1]]])], list("ab")), ValueError, "at least 0 and"),
+        (lambda: AttentionExplorer([torch.eye(2)[None]], [1, 2]), TypeError, "tokens must be a sequence of texts"),
+        (lambda: AttentionExplorer([torch.tensor(1.0)], ["a"]), ValueError, "weights must be (H, 1, 1) in every layer"),
+        (lambda: two_tokens(layers=[1, 2]), ValueError, "layers must be as many as there are in weights, 3; got"),
+        (lambda: two_tokens(layers=[1, 1, 2]), ValueError, "layers must be one or more, all different; got [1, 1, 2]"),
+        (lambda: two_tokens(layers=[0, 1, 2]), ValueError, "layers must be at least 1; got 0"),
+        (lambda: AttentionExplorer.of(*SMALL, "O", layers=[5]), ValueError, "layers must be from 1 to 1; got [5]"),
+        (lambda: AttentionExplorer.of(*SMALL, "O", layers=[]), ValueError, "layers must be one or more"),
+        (lambda: AttentionExplorer.of(*SMALL, ""), ValueError, "text must hold at least one token, if only"),
+        (lambda: AttentionExplorer.of(*SMALL, 5), TypeError, "text must be a str; got 5 (int)"),
+        (lambda: SamplingExplorer.of(*SMALL, ["O", ""]), ValueError, "text must hold at least one token"),
+        (lambda: SamplingExplorer(ROW, None), TypeError, "tokens must be a sequence of texts; got None"),
+        (lambda: SamplingExplorer(ROW, [1, 2, 3]), TypeError, "tokens must be a sequence of texts; got 1 (int)"),
+        (lambda: SamplingExplorer({"a": "x"}, ["x"]), TypeError, "logits must be tensors of numbers; got 'x'"),
+        (lambda: SamplingExplorer({"a": torch.zeros(1).cfloat()}, ["x"]), TypeError, "got torch.complex64"),
         (lambda: ParameterExplorer(5), TypeError, "config must be a GPTConfig or one of mini"),
         (lambda: ParameterExplorer("gpt5"), ValueError, "config must be a GPTConfig or one of mini, shakespeare"),
         (lambda: ParameterExplorer(CONFIGS["mini"].but(bias=False)), ValueError, "config must have biases and d_ff"),
@@ -148,6 +166,78 @@ def test_a_refused_setting_leaves_the_one_before():
     assert (explorer.temperature, explorer.top_k, explorer.top_p) == (0.5, None, 1.0)
     with pytest.raises(traitlets.TraitError):
         explorer.logits = b""
+
+
+def two_tokens(**settings):
+    return AttentionExplorer([torch.eye(2)[None]] * 3, list("ab"), **settings)
+
+
+def test_true_is_no_number_and_numpys_are_as_good_as_pythons():
+    sampling = SamplingExplorer(ROW, list("xyz"))
+    for explorer, names in (
+        (sampling, ("text", "temperature", "top_k", "top_p", "min_p", "seed")),
+        (two_tokens(), ("layer", "head", "position")),
+        (ParameterExplorer("mini"), ("n_layers", "d_model")),
+    ):
+        for name in names:
+            before = getattr(explorer, name)
+            for wrong in (True, False, np.True_):
+                with pytest.raises(traitlets.TraitError, match=f"{name} must be a number; got (True|False)"):
+                    setattr(explorer, name, wrong)
+                with pytest.raises(traitlets.TraitError, match=f"{name} must be a number"):
+                    explorer.set_state({name: wrong})
+                with pytest.raises((traitlets.TraitError, TypeError)):
+                    type(explorer)(name=wrong)
+            assert getattr(explorer, name) == before
+    sampling.top_k, sampling.temperature, sampling.seed = np.int64(2), np.float32(0.5), np.uint8(3)
+    assert (sampling.top_k, sampling.temperature, sampling.seed) == (2, 0.5, 3)
+    assert type(sampling.top_k) is int and type(sampling.temperature) is float
+    with pytest.raises(ValueError, match="temperature must be below 1.8e"):
+        sampling.temperature = 10**400
+    with pytest.raises(traitlets.TraitError, match="text must be a number"):
+        SamplingExplorer(ROW, list("xyz"), text=False)
+
+
+def test_a_model_may_have_more_tokens_than_its_tokenizer(shipped):
+    model = GPT(CONFIGS["mini"].but(vocab_size=2_000, n_layers=1)).eval()
+    explorer = SamplingExplorer.of(model, shipped[1], ["O", "I"], shown=2_000)
+    names = dict(zip(explorer.shown_ids[0], explorer.shown_tokens[0], strict=True))
+    assert names[1024] == "<token 1024>" and names[1999] == "<token 1999>" and len(names) == 2_000
+    assert names[300] == shipped[1].decode([300])
+
+
+def test_a_page_carries_ten_megabytes_and_no_more():
+    T, H = 200, 12
+    weights = torch.eye(T).expand(H, T, T)
+    with pytest.raises(ValueError) as caught:
+        AttentionExplorer([weights] * 12, ["a"] * T)
+    assert str(caught.value) == (
+        "weights must take at most 10 MB, which the page has to carry; got 23.0 MB "
+        "(12 layers of 12 heads over 200 tokens; layers=[1, 2, 3, 4, 5] would do)"
+    )
+    assert len(AttentionExplorer([weights] * 5, ["a"] * T).weights) == 4 * 5 * H * T * T
+    with pytest.raises(ValueError, match="got 10.2 MB .* a shorter text would do"):
+        AttentionExplorer([torch.eye(460).expand(12, 460, 460)], ["a"] * 460)
+    texts = {f"text {n}": torch.zeros(50_000) for n in range(51)}
+    with pytest.raises(ValueError, match=r"logits must take at most 10 MB.* got 10.2 MB \(50 texts would do\)"):
+        SamplingExplorer(texts, ["x"] * 50_000)
+
+
+def test_some_layers_can_be_chosen(shipped):
+    explorer = AttentionExplorer.of(*shipped, "To be", layers=[4, 2], head=3)
+    whole = AttentionExplorer.of(*shipped, "To be")
+    assert (explorer.layer, explorer.layers, explorer.n_layers, whole.layers) == (4, [4, 2], 2, [1, 2, 3, 4])
+    each = len(whole.weights) // 4
+    assert explorer.weights == whole.weights[3 * each :] + whole.weights[each : 2 * each]
+    assert "In layer 4, head 3" in repr(explorer)
+    explorer.layer = 2
+    with pytest.raises(ValueError, match="layer must be one of 4, 2; got 1"):
+        explorer.layer = 1
+    # A model too large for a page as a whole: nothing is computed before that is known.
+    large = GPT(CONFIGS["mini"].but(vocab_size=1024, n_layers=12, n_heads=32, context_length=256))
+    with pytest.raises(ValueError, match="12 layers of 32 heads over .* layers=.* would do"):
+        AttentionExplorer.of(large, shipped[1], "never " * 100)
+    assert AttentionExplorer.of(large, shipped[1], "never " * 100, layers=[12]).layers == [12]
 
 
 def test_no_cut_can_be_said_by_none():

@@ -25,16 +25,16 @@ function render({ model, el }) {
   const root = frame(el, "Attention explorer");
   const tokens = model.get("tokens").map(visible);
   const named = (position) => `“${tokens[position]}” (token ${position + 1})`;
-  const [L, H, T] = [model.get("n_layers"), model.get("n_heads"), tokens.length];
+  const [layers, H, T] = [model.get("layers"), model.get("n_heads"), tokens.length];
   const all = floats(model, "weights");
   const rowOf = (layer, head, position) => {
-    const start = (((layer - 1) * H + head - 1) * T + position) * T;
+    const start = ((layers.indexOf(layer) * H + head - 1) * T + position) * T;
     return all.subarray(start, start + T);
   };
 
   const light = getComputedStyle(el).color.match(/\d+/g).slice(0, 3).some((part) => part > 140); // light text: a dark page
   const ink = light ? BLUE.onDark : BLUE.onLight;
-  const maps = range(1, L).flatMap((layer) => range(1, H).map((head) => {
+  const maps = layers.flatMap((layer) => range(1, H).map((head) => {
     const canvas = element("canvas", { width: T, height: T, "aria-hidden": "true" });
     const paint = canvas.getContext("2d");
     const image = paint.createImageData(T, T);
@@ -52,7 +52,7 @@ function render({ model, el }) {
   const label = (text) => element("span", { "aria-hidden": "true" }, text);
   const grid = element("div", { class: "mgw-maps", role: "group", "aria-label": "Choose a head" },
     label(""), ...range(1, H).map((head) => label(`head ${head}`)),
-    ...range(1, L).flatMap((layer) => [label(`layer ${layer}`), ...maps.slice((layer - 1) * H, layer * H)]));
+    ...layers.flatMap((layer, i) => [label(`layer ${layer}`), ...maps.slice(i * H, (i + 1) * H)]));
   grid.style.setProperty("--columns", H);
   walkable(grid, maps, H);
 
@@ -77,7 +77,7 @@ function render({ model, el }) {
     const weights = rowOf(layer, head, position);
     title.textContent = `Layer ${layer}, head ${head}`;
     maps.forEach((button, i) => {
-      const chosen = i === (layer - 1) * H + head - 1;
+      const chosen = i === layers.indexOf(layer) * H + head - 1;
       button.setAttribute("aria-pressed", chosen);
       button.tabIndex = chosen ? 0 : -1;
     });

@@ -1,16 +1,25 @@
 """What the widgets have in common: how their front ends are put together, and what stands in for them."""
 
 import re
+import sys
+from collections.abc import Sequence
+from numbers import Integral, Real
 from pathlib import Path
 
 import anywidget
+import numpy as np
 import torch
 import traitlets
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from minigpt.tokenizer import END_OF_TEXT
+
 FOLDER = Path(__file__).parent
 CSS = (FOLDER / "widgets.css").read_text(encoding="utf-8")
+
+#: The most bytes of numbers that an explorer puts into a page; a notebook needs a third more to write them down.
+MAX_STATE_BYTES = 10_000_000
 
 
 def bundle(name: str) -> str:
@@ -52,6 +61,12 @@ class Explorer(anywidget.AnyWidget):
                 raise TypeError(f"settings must be among {', '.join(known)}; got {name!r}")
         super().__init__(**settings)
 
+    def __setattr__(self, name, value):
+        super().__setattr__(name, plain(getattr(type(self), name, None), value))
+
+    def set_trait(self, name, value):
+        super().set_trait(name, plain(getattr(type(self), name, None), value))
+
     def __repr__(self):
         return f"{type(self).__name__}: {self.description}"
 
@@ -62,6 +77,37 @@ class Explorer(anywidget.AnyWidget):
 
 class Refused(traitlets.TraitError, ValueError):
     """A trait was given an impossible value. (That it is a TraitError makes traitlets put the old one back.)"""
+
+
+def plain(trait, value):
+    """A number as Python's own, be it NumPy's; True and False, which traitlets takes for numbers, are refused."""
+    if not isinstance(trait, traitlets.Int | traitlets.Float) or value is None:
+        return value
+    if isinstance(value, bool | np.bool_):
+        raise Refused(f"{trait.name} must be a number; got {value} ({type(value).__name__})")
+    try:
+        if isinstance(value, Integral) and isinstance(trait, traitlets.Int):
+            return int(value)
+        return float(value) if isinstance(value, Real) and isinstance(trait, traitlets.Float) else value
+    except OverflowError:
+        raise Refused(f"{trait.name} must be below {sys.float_info.max:.2g}; got a number above it") from None
+
+
+def check_state_bytes(n_bytes: int, what: str, instead: str) -> None:
+    """Raise if a page would have to carry too much."""
+    if n_bytes > MAX_STATE_BYTES:
+        raise ValueError(
+            f"{what} must take at most {MAX_STATE_BYTES / 1e6:.0f} MB, which the page has to carry; "
+            f"got {n_bytes / 1e6:,.1f} MB ({instead})"
+        )
+
+
+def check_names(tokens) -> None:
+    """Raise unless `tokens` are texts."""
+    is_sequence = isinstance(tokens, Sequence)
+    wrong = [token for token in tokens if not isinstance(token, str)] if is_sequence else [tokens]
+    if wrong:
+        raise TypeError(f"tokens must be a sequence of texts; got {wrong[0]!r} ({type(wrong[0]).__name__})")
 
 
 def checked(name: str, check):
@@ -83,7 +129,23 @@ def float32_bytes(numbers: Tensor) -> bytes:
     return numbers.detach().to("cpu", torch.float32).contiguous().numpy().astype("<f4").tobytes()
 
 
+def encoded(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The tokens of a text, of which there must be one at least."""
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a str; got {text!r} ({type(text).__name__})")
+    ids = tokenizer.encode(text).ids
+    if not ids:
+        raise ValueError(f"text must hold at least one token, if only {END_OF_TEXT} to begin with; got {text!r}")
+    return ids
+
+
 def token_text(tokenizer: Tokenizer, token: int) -> str:
-    """What a token stands for; its name in the vocabulary if it is only a part of a character."""
+    """What a token stands for; its name in the vocabulary if it is only a part of a character.
+
+    A model may have more tokens than its tokenizer, of which the others are never read: they have a number each.
+    """
+    name = tokenizer.id_to_token(token)
+    if name is None:
+        return f"<token {token}>"
     text = tokenizer.decode([token])
-    return tokenizer.id_to_token(token) if not text or "\N{REPLACEMENT CHARACTER}" in text else text
+    return name if not text or "\N{REPLACEMENT CHARACTER}" in text else text

@@ -10,7 +10,18 @@ from torch import Tensor
 from minigpt.config import check_size
 from minigpt.model import GPT
 from minigpt.sampling import check_logits, check_settings, next_logits, next_token_probabilities
-from minigpt.widgets.explorer import Explorer, Refused, bundle, checked, float32_bytes, token_text
+from minigpt.widgets.explorer import (
+    MAX_STATE_BYTES,
+    Explorer,
+    Refused,
+    bundle,
+    check_names,
+    check_state_bytes,
+    checked,
+    encoded,
+    float32_bytes,
+    token_text,
+)
 
 
 class SamplingExplorer(Explorer):
@@ -37,7 +48,8 @@ class SamplingExplorer(Explorer):
     Raises:
         TraitError: a setting is impossible or of the wrong type; it stays what it was.
         TypeError: there is no such setting.
-        ValueError: logits and tokens don't fit together, or a row holds no scores to choose from.
+        ValueError: logits and tokens don't fit together, a row holds no scores to choose from, or all of
+            them are more than the 10 MB of `MAX_STATE_BYTES`, four bytes a score.
 
     >>> explorer = SamplingExplorer({"2 + 2 =": torch.tensor([3.0, 1.0])}, [" 4", " 5"], top_k=1)
     >>> explorer.probabilities.tolist()
@@ -66,13 +78,15 @@ class SamplingExplorer(Explorer):
 
     def __init__(self, logits: Mapping[str, Tensor], tokens: Sequence[str], shown: int = 14, **settings):
         check_size("shown", shown)
+        check_names(tokens)
         V = len(tokens)
         if not isinstance(logits, Mapping):
             raise TypeError(f"logits must be a mapping from texts to scores; got {type(logits).__name__}")
-        rows = {text: torch.as_tensor(row).detach().cpu().float() for text, row in logits.items()}
+        rows = {text: scores(row) for text, row in logits.items()}
         if not rows or any(row.shape != (V,) for row in rows.values()):
             shapes = {text: tuple(row.shape) for text, row in rows.items()}
             raise ValueError(f"logits must hold a text and scores ({V},) for {V} tokens; got {shapes}")
+        check_state_bytes(4 * V * len(rows), "logits", f"{MAX_STATE_BYTES // (4 * V)} texts would do")
         self._rows = torch.stack(list(rows.values()))
         check_logits(self._rows)
         order = [row.argsort(descending=True, stable=True)[: min(shown, V)].tolist() for row in self._rows]
@@ -86,12 +100,17 @@ class SamplingExplorer(Explorer):
 
     @classmethod
     def of(cls, model: GPT, tokenizer: Tokenizer, texts: Sequence[str], **settings) -> "SamplingExplorer":
-        """What a model expects after each of several texts, which must differ."""
+        """What a model expects after each of several texts, which must differ.
+
+        The model may have more tokens than the tokenizer: `<token 1024>` is what stands for one without a name.
+        """
         if isinstance(texts, str) or len(set(texts)) != len(texts):
             raise ValueError(f"texts must be several texts, all different; got {texts!r}")
-        prompts = [torch.tensor([tokenizer.encode(text).ids]) for text in texts]
+        V = model.config.vocab_size
+        check_state_bytes(4 * V * len(texts), "logits", f"{MAX_STATE_BYTES // (4 * V)} texts would do")
+        prompts = [torch.tensor([encoded(tokenizer, text)]) for text in texts]
         rows = {text: next_logits(model, prompt)[0] for text, prompt in zip(texts, prompts, strict=True)}
-        return cls(rows, [token_text(tokenizer, i) for i in range(model.config.vocab_size)], **settings)
+        return cls(rows, [token_text(tokenizer, i) for i in range(V)], **settings)
 
     @traitlets.validate("text")
     def _text(self, proposal):
@@ -113,3 +132,14 @@ class SamplingExplorer(Explorer):
             f"At temperature {self.temperature:g} the likeliest of {self.vocab_size:,} tokens is {best!r}, "
             f"with {100 * p:.1f} %."
         )
+
+
+def scores(row) -> Tensor:
+    """Scores in the browser's precision."""
+    try:
+        row = torch.as_tensor(row)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"logits must be tensors of numbers; got {row!r} ({error})") from error
+    if row.is_complex() or row.is_meta:
+        raise TypeError(f"logits must be tensors of numbers; got {'a meta tensor' if row.is_meta else row.dtype}")
+    return row.detach().cpu().float()
