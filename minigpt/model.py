@@ -156,8 +156,9 @@ class GPT(nn.Module):
         return self.dropout(meaning + place)  # (B, T, C)
 
     def check_tokens(self, tokens, targets, start):
-        for name, ids in (("tokens", tokens), ("targets", targets)):
-            if not isinstance(ids, Tensor) and (name, ids) != ("targets", None):
+        given = {"tokens": tokens} if targets is None else {"tokens": tokens, "targets": targets}
+        for name, ids in given.items():
+            if not isinstance(ids, Tensor):
                 raise TypeError(f"{name} must be a tensor of token ids (B, T); got {type(ids).__name__}")
         if tokens.dim() != 2 or tokens.dtype not in (torch.int64, torch.int32):
             got = f"{tokens.dtype} {tuple(tokens.shape)}"

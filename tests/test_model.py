@@ -308,6 +308,7 @@ def test_targets_must_be_in_the_vocabulary_or_be_ignored(value):
         (some_tokens().numpy(), None, TypeError, "tokens must be a tensor of token ids.*; got ndarray"),
         (some_tokens().short(), None, ValueError, "tokens must be .*torch.int64 or torch.int32; got torch.int16"),
         (some_tokens().to("meta"), None, ValueError, "tokens must hold ids .* got a meta tensor"),
+        (some_tokens(), some_tokens().numpy(), TypeError, "targets must be a tensor of token ids.*; got ndarray"),
         (some_tokens(), [[1]], TypeError, r"targets must be a tensor of token ids \(B, T\); got list"),
         (some_tokens(), some_tokens().to("meta"), ValueError, "targets must be .* of no values"),
         (some_tokens(), some_tokens().double(), ValueError, "targets must be torch.int64"),
