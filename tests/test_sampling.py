@@ -130,6 +130,15 @@ def test_extremes_neither_overflow_nor_vanish(dtype):
         assert p.isfinite().all() and p.sum() == pytest.approx(1) and p[3] == 0
 
 
+@pytest.mark.parametrize("V", [20, 1_000, 50_000])
+def test_of_equal_tokens_the_smaller_ids_stay_however_many_there_are(V):
+    logits = torch.randint(0, 4, (V,)).double()
+    kept = next_token_probabilities(logits, top_p=0.5) > 0
+    for value in range(4):
+        those = kept[logits == value]
+        assert those.sum() == those.cumprod(0).sum()  # a run from the beginning
+
+
 def test_numbers_that_no_tensor_can_hold_are_rounded_to_ones_it_can():
     logits = torch.tensor([0.0, 1.0, 2.0])
     for huge in (10**19, 10**30, 10**38, 10**39, 10**308, 10**309, 10**400):
