@@ -83,7 +83,7 @@ class GPTConfig:
         for field in ("bias", "tie_weights"):
             object.__setattr__(self, field, check_switch(field, getattr(self, field)))
         if not isinstance(self.activation, str):
-            raise TypeError(f"activation must be a str; got {shown(self.activation)} ({kind(self.activation)})")
+            raise TypeError(f"activation must be a str; got {shown(self.activation)} ({type_name(self.activation)})")
         check_choice("activation", self.activation, ACTIVATIONS)
 
     @property
@@ -112,13 +112,13 @@ def is_size(value) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
 
 
-def check_size(name: str, value, most: int | None = None) -> int:
-    """The value as Python's int; an error unless it is an int, Python's or NumPy's, from 1 to `most`."""
+def check_size(name: str, value, most: int | None = None, least: int = 1) -> int:
+    """The value as Python's int; an error unless it is an int, Python's or NumPy's, from `least` to `most`."""
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an int; got {shown(value)} ({kind(value)})")
+        raise TypeError(f"{name} must be an int; got {shown(value)} ({type_name(value)})")
     value = int(value)
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1; got {shown(value)}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}; got {shown(value)}")
     if most is not None and value > most:
         raise ValueError(f"{name} must be at most {most}; got {shown(value)}")
     return value
@@ -142,7 +142,7 @@ def check_heads(d_model: int, n_heads: int) -> None:
 def check_dropout(name: str, value) -> float:
     """The value as Python's float; an error unless it is a probability in [0, 1)."""
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number; got {shown(value)} ({kind(value)})")
+        raise TypeError(f"{name} must be a number; got {shown(value)} ({type_name(value)})")
     if not 0 <= value < 1:
         raise ValueError(f"{name} must be at least 0 and less than 1; got {shown(value)}")
     return float(value)
@@ -151,7 +151,7 @@ def check_dropout(name: str, value) -> float:
 def check_switch(name: str, value) -> bool:
     """The value as Python's bool; an error unless it is True or False."""
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be True or False; got {shown(value)} ({kind(value)})")
+        raise TypeError(f"{name} must be True or False; got {shown(value)} ({type_name(value)})")
     return bool(value)
 
 
@@ -170,7 +170,7 @@ def shown(value) -> str:
     return text if len(text) <= 300 else f"{text[:300]}..."
 
 
-def kind(value) -> str:
+def type_name(value) -> str:
     """The name of a value's type."""
     return type(value).__name__
 

@@ -20,7 +20,7 @@ from itertools import pairwise
 from math import prod
 from numbers import Real
 
-from minigpt.config import GPTConfig, check_choice, check_size, check_switch, configuration, kind, shown
+from minigpt.config import GPTConfig, check_choice, check_size, check_switch, configuration, shown, type_name
 from minigpt.parameters import attention_params, count_params, norm_params
 from minigpt.table import Table
 
@@ -246,11 +246,11 @@ class Sizes:
     def fused(self) -> int:
         """What a fused kernel keeps besides queries, keys, values and output: a logarithm for each row, and a seed.
 
-        On a GPU these are the kernels that PyTorch prefers on Ampere and Ada (compute capability 8.0 to 8.9) where heads
-        are at most 256 wide and a multiple of 8: "efficient" in 32 bits, "flash" in 16. Older cards have no flash: a T4
-        (7.5) takes "efficient" in fp16, too, and has no kernel for bf16, where PyTorch spells the formula
-        out. On Hopper and Blackwell (9.0 and later) newer versions of PyTorch put cuDNN's kernel first in
-        16 bits. It keeps a logarithm for each row as well, and other things besides.
+        On a GPU these are the kernels that PyTorch prefers on Ampere and Ada (compute capability 8.0 to 8.9) where
+        heads are at most 256 wide and a multiple of 8: "efficient" in 32 bits, "flash" in 16. Older cards have no
+        flash: a T4 (7.5) takes "efficient" in fp16, too, and has no kernel for bf16, where PyTorch spells the
+        formula out. On Hopper and Blackwell (9.0 and later) newer versions of PyTorch put cuDNN's kernel
+        first in 16 bits. It keeps a logarithm for each row as well, and other things besides.
         """
         rows = 4 * self.B * self.config.n_heads
         if self.device == "cpu":
@@ -772,7 +772,7 @@ def in_gigabytes(size_bytes: int) -> str:
         TypeError, ValueError: the size is no number, or is not finite.
     """
     if isinstance(size_bytes, bool) or not isinstance(size_bytes, Real):
-        raise TypeError(f"size_bytes must be a number; got {shown(size_bytes)} ({kind(size_bytes)})")
+        raise TypeError(f"size_bytes must be a number; got {shown(size_bytes)} ({type_name(size_bytes)})")
     if not abs(size_bytes) < 10**100:
         raise ValueError(f"size_bytes must be a finite number; got {shown(size_bytes)}")
     return f"{size_bytes / 1e9:,.2f} GB ({size_bytes / 2**30:,.2f} GiB)"
