@@ -2,9 +2,11 @@ import importlib
 import json
 import re
 import sys
+import time
 from contextlib import nullcontext
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT
@@ -320,6 +322,111 @@ def test_max_batch_size_is_the_largest_that_fits(drawn, memory_bytes):
     found = max_batch_size(config, memory_bytes, **how)
     assert training_memory(config, found + 1, **how).peak_bytes > memory_bytes
     assert found == 0 or training_memory(config, found, **how).peak_bytes <= memory_bytes
+    exact = training_memory(config, found + 1, **how).peak_bytes
+    assert max_batch_size(config, exact, **how) == found + 1
+    assert max_batch_size(config, exact - 1, **how) == found
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps(), st.sampled_from(memory.OPTIMIZERS), st.booleans(), st.integers(3, 9))
+def test_the_fullest_block_is_the_first_or_the_last(drawn, optimizer, accumulating, layers):
+    """With a loop over all of them instead, nothing is fuller."""
+    config, how = drawn
+    how |= {"optimizer": optimizer, "accumulating": accumulating}
+    found = training_memory(config.but(n_layers=layers), **how)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "sorted", lambda ends: range(min(ends), max(ends) + 1), raising=False)
+        every = training_memory(config.but(n_layers=layers), **how)
+    assert len(every.moments) > len(found.moments) and every.peak == found.peak
+
+
+def test_no_size_makes_anything_wait():
+    deep = CONFIGS["gpt3-175b"].but(n_layers=10_000)
+    for call in (
+        lambda: training_memory(deep, 1, checkpointing=True),
+        lambda: max_batch_size(deep, 10**18),
+        lambda: max_batch_size("mini", 10**18),
+        lambda: inference_memory(deep),
+        lambda: kv_cache_bytes(deep, 10**18),
+        lambda: process_shares(deep, 100_000, "ddp"),
+        lambda: process_shares(deep, 10_000, "fsdp"),
+    ):
+        start = time.perf_counter()
+        assert call()
+        assert time.perf_counter() - start < 2
+    for call, message in (
+        (lambda: process_shares("mini", 10**9, "ddp"), "processes must be at most 100000; got 1000000000"),
+        (lambda: max_batch_size("mini", 10**30), f"memory_bytes must be at most {10**18}; got {10**30}"),
+        (lambda: training_memory("mini", 10**30), f"batch_size must be at most {10**18}; got {10**30}"),
+        (lambda: training_memory("mini", 1, 10**5_000), "sequence_length must be .* got an int of 16610 bits"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+@pytest.mark.parametrize("number", [np.int32, np.int64, np.uint16])
+def test_numpys_ints_count_exactly(number):
+    for found, expected in (
+        (training_memory("homework", number(4), number(512)), training_memory(HOMEWORK, 4, 512)),
+        (kv_cache_bytes("homework", number(3), number(9)), kv_cache_bytes(HOMEWORK, 3, 9)),
+        (inference_memory("homework", number(300)), inference_memory(HOMEWORK, 300)),
+        (process_shares("homework", number(3), "fsdp"), process_shares(HOMEWORK, 3, "fsdp")),
+        (max_batch_size("homework", np.int64(10**11)), max_batch_size(HOMEWORK, 10**11)),
+    ):
+        assert found == expected
+    assert type(kv_cache_bytes("homework", number(3))) is type(training_memory("mini", number(1)).saved_bytes) is int
+
+
+OF_A_CONFIGURATION = {
+    "training_memory": lambda config: training_memory(config, 1),
+    "max_batch_size": lambda config: max_batch_size(config, 10**9),
+    "kv_cache_bytes": kv_cache_bytes,
+    "inference_memory": inference_memory,
+    "process_shares": lambda config: process_shares(config, 2, "ddp"),
+    "Step": lambda config: Step(config, 1),
+}
+
+
+@pytest.mark.parametrize("name", OF_A_CONFIGURATION)
+@pytest.mark.parametrize("config", [None, 5, {}, "gpt9", ["mini"]])
+def test_what_is_no_configuration_is_named(name, config):
+    with pytest.raises((TypeError, ValueError), match="config must be a GPTConfig or one of"):
+        OF_A_CONFIGURATION[name](config)
+
+
+@pytest.mark.parametrize("value", [-1, 0, float("nan"), 2.5, True, "8", [1]])
+def test_what_is_no_size_is_named(value):
+    for name, call in (
+        ("batch_size", lambda: training_memory("mini", value)),
+        ("sequence_length", lambda: training_memory("mini", 1, value)),
+        ("batch_size", lambda: kv_cache_bytes("mini", value)),
+        ("length", lambda: kv_cache_bytes("mini", 1, value)),
+        ("batch_size", lambda: inference_memory("mini", value)),
+        ("memory_bytes", lambda: max_batch_size("mini", value)),
+        ("processes", lambda: process_shares("mini", value, "ddp")),
+        ("batch_size", lambda: Step("mini", value)),
+        ("sequence_length", lambda: Step("mini", 1, value)),
+    ):
+        with pytest.raises((TypeError, ValueError), match=f"^{name} must be "):
+            call()
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [("precision", "fp8"), ("optimizer", "lion"), ("attention", "flash"), ("device", "tpu"), ("checkpointing", 1),
+     ("accumulating", "yes")],
+)  # fmt: skip
+def test_a_steps_settings_are_named(name, value):
+    for call in (Step, training_memory):
+        with pytest.raises((TypeError, ValueError), match=f"^{name} must be "):
+            call("mini", 1, **{name: value})
+
+
+@pytest.mark.parametrize("value", ["8", None, True, float("nan"), float("inf"), 10**400, [1]])
+def test_only_numbers_are_bytes(value):
+    with pytest.raises((TypeError, ValueError), match="size_bytes must be a "):
+        memory.in_gigabytes(value)
+    assert memory.in_gigabytes(np.int64(2 * 10**9)) == memory.in_gigabytes(2e9) == "2.00 GB (1.86 GiB)"
 
 
 @settings(max_examples=50, deadline=None)
