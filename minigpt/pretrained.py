@@ -29,6 +29,9 @@ from minigpt.tokenizer import END_OF_TEXT
 #: Where the models that come with the package lie, a folder each.
 WEIGHTS = Path(__file__).parent / "weights"
 
+#: What weights can be stored as. (Types of 8 bits cut off what they can't hold, without a word.)
+DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+
 #: No configuration is larger, and no tokenizer.
 MAX_JSON_BYTES, MAX_TOKENIZER_BYTES = 10**6, 10**8
 
@@ -47,7 +50,7 @@ def save(
     Args:
         model: what to save: a `GPT`, also one that is wrapped by torch.compile or DDP.
         folder: where: `config.json` and `model.safetensors` are written there.
-        dtype: what to store the weights as, a type of floating-point numbers; float16 halves the file.
+        dtype: what to store the weights as, one of `DTYPES`; float16 halves the file.
         more: text files to write beside them, by name.
 
     Raises:
@@ -134,10 +137,8 @@ class WrongWeights(ValueError, RuntimeError):
 
 def as_stored(weights: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
     """Weights in a type, each in one piece; an error unless all are finite numbers in it."""
-    if not isinstance(dtype, torch.dtype):
-        raise TypeError(f"dtype must be a torch.dtype; got {shown(dtype)} ({type_name(dtype)})")
-    if not dtype.is_floating_point:
-        raise TypeError(f"dtype must be one of floating-point numbers, like torch.float16; got {dtype}")
+    if not isinstance(dtype, torch.dtype) or dtype not in DTYPES:
+        raise TypeError(f"dtype must be one of {', '.join(map(str, DTYPES))}; got {shown(dtype)}")
     stored = {}
     for name, weight in weights.items():
         check_plain(name, weight)
