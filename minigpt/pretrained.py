@@ -139,14 +139,18 @@ def as_stored(weights: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Te
     """Weights in a type, each in one piece; an error unless all are finite numbers in it."""
     if not isinstance(dtype, torch.dtype) or dtype not in DTYPES:
         raise TypeError(f"dtype must be one of {', '.join(map(str, DTYPES))}; got {shown(dtype)}")
-    stored = {}
+    stored, taken = {}, set()
     for name, weight in weights.items():
         check_plain(name, weight)
         if weight.is_meta:
             raise ValueError(f"model: {name} must have numbers in it; it is on the device meta")
-        stored[name] = weight.detach().to(dtype).contiguous()
-        if not is_finite(stored[name]):
+        numbers = weight.detach().to(dtype).contiguous()
+        if not is_finite(numbers):
             raise ValueError(f"model: {name} must be finite numbers in {dtype}; some are infinite or nan")
+        # A part of a larger memory, which others may share, is copied: safetensors refuses it.
+        is_part = numbers.untyped_storage().nbytes() != numbers.nbytes or numbers.data_ptr() in taken
+        stored[name] = numbers.clone() if is_part else numbers
+        taken.add(numbers.data_ptr())
     return stored
 
 

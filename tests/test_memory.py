@@ -196,6 +196,26 @@ def test_each_moment_can_be_the_fullest(name, monkeypatch):
         assert predicted.peak_bytes == pytest.approx(tracked_peak(Step(config, **how)), rel=1e-3)
 
 
+def test_dropped_attention_weights_can_be_the_fullest_on_a_gpu(monkeypatch):
+    config = SMALL.but(vocab_size=31, d_model=16, n_heads=4, n_layers=1, attention_dropout=0.2, tie_weights=False)
+    how = {"batch_size": 2, "precision": "amp-bf16", "optimizer": "sgd"}
+    predicted = training_memory(config, **how, device="cuda")
+    assert predicted.peak.detail == "attention dropout"
+    with without_numbers(monkeypatch), gpu_operators(monkeypatch):
+        assert predicted.peak_bytes == pytest.approx(tracked_peak(Step(config, **how)), rel=1e-3)
+
+
+@pytest.mark.parametrize("vocab_size", [9, 90])
+def test_the_embeddings_gradients_meet_as_the_allocator_says(vocab_size):
+    """What flows is larger than the embedding, and smaller."""
+    config, how = SMALL.but(vocab_size=vocab_size), {"batch_size": 20, "sequence_length": 2, "optimizer": "sgd"}
+    (predicted,) = (m for m in training_memory(config, **how).moments if m.name == "end of backward")
+    real = trace(Step(config, **how))
+    meeting = zip(real.live_bytes, real.operations, strict=True)
+    fullest = max(live for live, names in meeting if any("EmbeddingBackward0" in name for name in names))
+    assert predicted.total_bytes == pytest.approx(fullest, abs=100)
+
+
 @settings(max_examples=40, deadline=None)
 @given(medium_steps(), st.sampled_from(memory.PRECISIONS), st.sampled_from(["explicit", "fused"]))
 def test_peak_with_a_gpus_operators(drawn, precision, attention):

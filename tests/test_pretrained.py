@@ -394,6 +394,16 @@ def test_what_would_be_another_model_is_not_saved(name, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_blocks_that_share_weights_are_saved_as_what_they_compute(tmp_path):
+    model = GPT(TINY).eval()
+    model.blocks[1] = model.blocks[0]
+    flat = torch.cat([model.norm.weight.data, model.norm.bias.data])
+    model.norm.weight.data, model.norm.bias.data = flat[:16], flat[16:]
+    for save, load in ((pretrained.save, pretrained.load), (pretrained.save_gpt2, pretrained.load_gpt2)):
+        save(model, tmp_path / load.__name__)
+        assert torch.equal(load(tmp_path / load.__name__)(TOKENS), model(TOKENS))
+
+
 @pytest.mark.parametrize("kind", [torch.int64, torch.bool, torch.complex64, torch.float8_e5m2, "float16", None])
 def test_weights_are_stored_in_floating_point_numbers_alone(kind, tmp_path):
     with pytest.raises(TypeError, match="dtype must be "):
