@@ -9,7 +9,8 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from minigpt.config import GPTConfig
+from minigpt.config import GPTConfig, check_choice, check_size, check_switch, configuration
+from minigpt.memory import ATTENTIONS, DEVICES, OPTIMIZERS, PRECISIONS
 from minigpt.model import GPT
 
 #: What torch.autocast is given; None where there is nothing to cast.
@@ -21,6 +22,8 @@ PHASES = ("forward", "backward", "optimizer", "clearing")
 
 class Step:
     """A model, an optimizer and a batch of random tokens, ready to train. Arguments as in `training_memory`.
+
+    (Where gradients accumulate, the optimizer steps nevertheless each time: here only bytes matter.)
 
     >>> from minigpt import CONFIGS
     >>> step = Step(CONFIGS["mini"], batch_size=2)
@@ -38,16 +41,24 @@ class Step:
         attention: str = "explicit",
         checkpointing: bool = False,
         device: str = "cpu",
+        accumulating: bool = False,
     ):
+        config, batch_size = configuration(config), check_size("batch_size", batch_size)
+        T = config.context_length if sequence_length is None else check_size("sequence_length", sequence_length)
+        check_choice("precision", precision, PRECISIONS)
+        check_choice("optimizer", optimizer, OPTIMIZERS)
+        check_choice("attention", attention, ATTENTIONS)
+        check_choice("device", device, DEVICES)
         with torch.device(device), default_dtype(torch.bfloat16 if precision == "bf16" else torch.float32):
             model = GPT(config)
-        model.checkpointing = checkpointing
+        model.checkpointing = check_switch("checkpointing", checkpointing)
         for block in model.blocks:
             block.attention.fused = attention == "fused"
         self.model = model
         self.optimizer = make_optimizer(optimizer, model)
         self.precision, self.device = precision, device
-        shape = (batch_size, sequence_length or config.context_length)
+        self.accumulating = check_switch("accumulating", accumulating)
+        shape = (batch_size, T)
         self.tokens = torch.randint(config.vocab_size, shape, device=device)
         self.targets = torch.randint(config.vocab_size, shape, device=device)
         self.logits = self.loss = None
@@ -67,8 +78,9 @@ class Step:
         self.optimizer.step()
 
     def clearing(self) -> None:
-        """Let go of all that the next step makes anew."""
-        self.optimizer.zero_grad(set_to_none=True)
+        """Let go of all that the next step makes anew, or adds to."""
+        if not self.accumulating:
+            self.optimizer.zero_grad(set_to_none=True)
         self.logits = self.loss = None
 
     @property
@@ -79,9 +91,10 @@ class Step:
 
     @property
     def standing_bytes(self) -> int:
-        """What there is between two steps: parameters, the optimizer's states, the batch."""
+        """What there is between two steps: parameters, the optimizer's states, the batch, gradients to add to."""
         states = [t for state in self.optimizer.state.values() for t in state.values() if torch.is_tensor(t)]
         there = [*self.model.parameters(), self.tokens, self.targets]
+        there += [p.grad for p in self.model.parameters() if p.grad is not None]
         there += [t for t in states if t.device.type == self.tokens.device.type]
         return sum(t.nbytes for t in there)
 

@@ -2,14 +2,33 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from math import isqrt
+from numbers import Integral, Real
 from types import MappingProxyType
 
+import numpy as np
+
 ACTIVATIONS = ("gelu_tanh", "gelu", "relu")
+
+#: The largest sizes there can be: far above any model's, and small enough that whatever is asked of a
+#: configuration is answered in about a second.
+MAX_SIZES: Mapping[str, int] = MappingProxyType(
+    {
+        "vocab_size": 10**9,
+        "context_length": 10**9,
+        "d_model": 10**9,
+        "n_heads": 10**9,
+        "n_layers": 10_000,
+        "d_ff": 4 * 10**9,
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class GPTConfig:
     """Everything that has to be decided before a GPT can be built.
+
+    NumPy's numbers are as good as Python's, which they become. `MAX_SIZES` says how large a size may be.
 
     Args:
         vocab_size: V, how many different tokens there are.
@@ -30,8 +49,8 @@ class GPTConfig:
 
     Raises:
         TypeError: a field has the wrong type: a size that is no int, a switch that is no bool.
-        ValueError: a field has the right type and an impossible value. Both errors name the
-            field, its value and what would be right.
+        ValueError: a field has the right type and an impossible value, or a size is above its
+            bound in `MAX_SIZES`. Both errors name the field, its value and what would be right.
 
     Source: Radford et al. (2019), section 2.3, for GPT-2; Brown et al. (2020), section 2.1, for GPT-3.
 
@@ -53,18 +72,18 @@ class GPTConfig:
 
     def __post_init__(self):
         if self.d_ff is None and is_size(self.d_model):
-            object.__setattr__(self, "d_ff", 4 * self.d_model)
-        for field in ("vocab_size", "context_length", "d_model", "n_heads", "n_layers", "d_ff"):
-            check_size(field, getattr(self, field))
-        check_heads(self.d_model, self.n_heads)
-        check_dropout("dropout", self.dropout)
+            object.__setattr__(self, "d_ff", 4 * int(self.d_model))
         if self.attention_dropout is None:
             object.__setattr__(self, "attention_dropout", self.dropout)
-        check_dropout("attention_dropout", self.attention_dropout)
+        for field, most in MAX_SIZES.items():
+            object.__setattr__(self, field, check_size(field, getattr(self, field), most))
+        check_heads(self.d_model, self.n_heads)
+        for field in ("dropout", "attention_dropout"):
+            object.__setattr__(self, field, check_dropout(field, getattr(self, field)))
         for field in ("bias", "tie_weights"):
-            check_switch(field, getattr(self, field))
+            object.__setattr__(self, field, check_switch(field, getattr(self, field)))
         if not isinstance(self.activation, str):
-            raise TypeError(f"activation must be a str; got {self.activation!r} ({type(self.activation).__name__})")
+            raise TypeError(f"activation must be a str; got {shown(self.activation)} ({type_name(self.activation)})")
         check_choice("activation", self.activation, ACTIVATIONS)
 
     @property
@@ -89,49 +108,71 @@ class GPTConfig:
 
 
 def is_size(value) -> bool:
-    """Whether a value is an int of at least 1 (True and False are not)."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    """Whether a value is an int of at least 1, Python's or NumPy's (True and False are not)."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
 
 
-def check_size(name: str, value) -> None:
-    """Raise unless `value` is an int of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int; got {value!r} ({type(value).__name__})")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1; got {value}")
+def check_size(name: str, value, most: int | None = None, least: int = 1) -> int:
+    """The value as Python's int; an error unless it is an int, Python's or NumPy's, from `least` to `most`."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an int; got {shown(value)} ({type_name(value)})")
+    value = int(value)
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}; got {shown(value)}")
+    if most is not None and value > most:
+        raise ValueError(f"{name} must be at most {most}; got {shown(value)}")
+    return value
 
 
 def check_heads(d_model: int, n_heads: int) -> None:
     """Raise unless `n_heads` divides `d_model`; say which numbers of heads would."""
     if d_model % n_heads:
-        divisors = [n for n in range(1, d_model + 1) if d_model % n == 0]
-        below = max(n for n in divisors if n < n_heads) if n_heads > 1 else 1
-        above = [n for n in divisors if n > n_heads][:1]
-        near = " or ".join(str(n) for n in [below, *above])
+        # Divisors come in pairs, of which one is at most the root. (Beyond 1.6e9 these are not all of them.)
+        small = [n for n in range(1, min(isqrt(d_model), 40_000) + 1) if d_model % n == 0]
+        divisors = {*small, *(d_model // n for n in small)}
+        below = max(n for n in divisors if n < n_heads)
+        above = [min(n for n in divisors if n > n_heads)] if n_heads < d_model else []
+        near = " or ".join(shown(n) for n in [below, *above])
         raise ValueError(
             f"n_heads must divide d_model, so that every head is equally wide; "
-            f"got n_heads={n_heads}, d_model={d_model} (n_heads={near} would do)"
+            f"got n_heads={shown(n_heads)}, d_model={shown(d_model)} (n_heads={near} would do)"
         )
 
 
-def check_dropout(name: str, value) -> None:
-    """Raise unless `value` is a probability in [0, 1)."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number; got {value!r} ({type(value).__name__})")
+def check_dropout(name: str, value) -> float:
+    """The value as Python's float; an error unless it is a probability in [0, 1)."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number; got {shown(value)} ({type_name(value)})")
     if not 0 <= value < 1:
-        raise ValueError(f"{name} must be at least 0 and less than 1; got {value}")
+        raise ValueError(f"{name} must be at least 0 and less than 1; got {shown(value)}")
+    return float(value)
 
 
-def check_switch(name: str, value) -> None:
-    """Raise unless `value` is True or False."""
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False; got {value!r} ({type(value).__name__})")
+def check_switch(name: str, value) -> bool:
+    """The value as Python's bool; an error unless it is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False; got {shown(value)} ({type_name(value)})")
+    return bool(value)
 
 
 def check_choice(name: str, value, choices: Iterable[str]) -> None:
     """Raise unless `value` is one of `choices`."""
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+    choices = tuple(choices)
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {shown(value)}")
+
+
+def shown(value) -> str:
+    """A value as an error shows it; what would fill the screen is cut short."""
+    if isinstance(value, int) and abs(value) >= 10**100:
+        return f"an int of {value.bit_length()} bits"
+    text = str(value) if isinstance(value, np.generic) else repr(value)
+    return text if len(text) <= 300 else f"{text[:300]}..."
+
+
+def type_name(value) -> str:
+    """The name of a value's type."""
+    return type(value).__name__
 
 
 def gpt2(d_model: int, n_heads: int, n_layers: int) -> GPTConfig:
@@ -195,5 +236,5 @@ def configuration(config: GPTConfig | str) -> GPTConfig:
         return CONFIGS[config]
     if not isinstance(config, GPTConfig):
         error = ValueError if isinstance(config, str) else TypeError
-        raise error(f"config must be a GPTConfig or one of {', '.join(CONFIGS)}; got {config!r}")
+        raise error(f"config must be a GPTConfig or one of {', '.join(CONFIGS)}; got {shown(config)}")
     return config

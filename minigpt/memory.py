@@ -17,9 +17,10 @@ counted; what a GPU's context, the workspaces of its libraries and the allocator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from math import ceil, prod
+from math import prod
+from numbers import Real
 
-from minigpt.config import GPTConfig, check_choice, check_size, check_switch
+from minigpt.config import GPTConfig, check_choice, check_size, check_switch, configuration, shown, type_name
 from minigpt.parameters import attention_params, count_params, norm_params
 from minigpt.table import Table
 
@@ -37,6 +38,9 @@ DEVICES = ("cpu", "cuda")
 
 #: PyTorch's random state on a CPU, which checkpointing stores for each block, to drop the same numbers again.
 RANDOM_STATE_BYTES = 5_056
+
+#: The largest batch, the largest memory and the most processes that are computed with.
+MAX_SEQUENCES, MAX_BYTES, MAX_PROCESSES = 10**18, 10**18, 100_000
 
 #: The moments of a step at which memory can be fullest, in the order of time.
 MOMENTS = (
@@ -153,11 +157,11 @@ class Sizes:
     """
 
     def __init__(self, config, batch_size, sequence_length, precision, attention, device):
-        T = config.context_length if sequence_length is None else sequence_length
-        check_size("batch_size", batch_size)
-        check_size("sequence_length", T)
+        config = configuration(config)
+        T = config.context_length if sequence_length is None else check_size("sequence_length", sequence_length)
+        batch_size = check_size("batch_size", batch_size, MAX_SEQUENCES)
         if config.context_length < T:
-            raise ValueError(f"sequence_length must be at most context_length={config.context_length}; got {T}")
+            raise ValueError(f"sequence_length must be at most context_length={config.context_length}; got {shown(T)}")
         check_choice("precision", precision, PRECISIONS)
         check_choice("attention", attention, ATTENTIONS)
         check_choice("device", device, DEVICES)
@@ -240,12 +244,19 @@ class Sizes:
 
     @property
     def fused(self) -> int:
-        """What a fused kernel keeps besides queries, keys, values and output: a logarithm for each row, and a seed."""
+        """What a fused kernel keeps besides queries, keys, values and output: a logarithm for each row, and a seed.
+
+        On a GPU these are the kernels that PyTorch prefers on Ampere and Ada (compute capability 8.0 to 8.9) where
+        heads are at most 256 wide and a multiple of 8: "efficient" in 32 bits, "flash" in 16. Older cards have no
+        flash: a T4 (7.5) takes "efficient" in fp16, too, and has no kernel for bf16, where PyTorch spells the
+        formula out. On Hopper and Blackwell (9.0 and later) newer versions of PyTorch put cuDNN's kernel
+        first in 16 bits. It keeps a logarithm for each row as well, and other things besides.
+        """
         rows = 4 * self.B * self.config.n_heads
         if self.device == "cpu":
             return rows * self.T
-        # In 32 bits the kernel named "efficient", which pads rows to 32; in 16 bits "flash".
-        return rows * 32 * ceil(self.T / 32) + 16 if self.e == 4 else rows * self.T + 24
+        # "efficient" pads rows to 32; "flash" doesn't.
+        return rows * 32 * ceil_div(self.T, 32) + 16 if self.e == 4 else rows * self.T + 24
 
     def block(self) -> dict[str, int]:
         """What forward keeps of one block, by operation."""
@@ -290,11 +301,12 @@ def training_memory(
     attention: str = "explicit",
     checkpointing: bool = False,
     device: str = "cpu",
+    accumulating: bool = False,
 ) -> TrainingMemory:
     """The memory of one training step, without building the model.
 
     Args:
-        config: the model.
+        config: the model, or the name of one in `CONFIGS`.
         batch_size: B, sequences read at once.
         sequence_length: T, positions of each; context_length, if not given.
         precision: one of `PRECISIONS`.
@@ -304,17 +316,22 @@ def training_memory(
         device: "cpu" or "cuda". They differ in what dropout keeps (a GPU one byte a number, a CPU a whole
             number), in the type of an attention weight under autocast, in LayerNorm's in 16
             bits, in the kernels behind "fused" and in what "adamw" means.
+        accumulating: whether the batch is read in several parts, whose gradients are added up. batch_size is
+            then that of a part, and the step is its last part and the optimizer's step: all gradients are there
+            from the start, and each new one beside them until it is added.
 
     Raises:
         TypeError, ValueError: an argument is of the wrong type or impossible, or the combination is:
             16 bits or attention dropout with "fused" on a CPU, where there is no such kernel, and fp16
             on a CPU. The message names the argument, its value and what would be right.
 
-    On a CPU, saved activations are PyTorch's to the byte, and the peak is its allocator's within 0.1 % where no
-    library allocates for itself: oneDNN does so in products of 16 bits, and the fused attention in backward, which
-    shows where the vocabulary is small. For device="cuda" that was tested with a GPU's operators called by name in a
-    simulation, not on a GPU. There, heads are supposed to be at most 256 wide and a multiple of 8, or PyTorch
-    takes other kernels than those behind "fused".
+    On a CPU, saved activations are PyTorch's to the byte. The peak is its allocator's within 0.1 % and a thousand
+    bytes: numbers that stand alone and gradients as wide as a bias are left out, which in a model of a few
+    thousand parameters can be 1 %. That holds where no library allocates for itself: oneDNN does so in products of 16
+    bits, and the fused attention in backward, which shows where the vocabulary is small. For device="cuda" it was
+    tested with a GPU's operators called by name in a simulation, not on a GPU; `Sizes.fused` says which kernels these
+    are. What is not modelled: several processes (see `process_shares`), torch.compile, frozen parameters, the
+    scaling of fp16's loss (three numbers), clipping of gradients.
 
     Source: the operations' order is that of model.py and of PyTorch's autograd; checkpointing is Chen et al. (2016),
     mixed precision Micikevicius et al. (2018).
@@ -326,7 +343,9 @@ def training_memory(
     """
     sizes = Sizes(config, batch_size, sequence_length, precision, attention, device)
     check_choice("optimizer", optimizer, OPTIMIZERS)
-    check_switch("checkpointing", checkpointing)
+    checkpointing = check_switch("checkpointing", checkpointing)
+    accumulating = check_switch("accumulating", accumulating)
+    config = sizes.config
     parameters = sizes.r * count_params(config)
     states, scratch = optimizer_bytes(config, optimizer, sizes)
     block = {"norm1": sizes.r * sizes.N * config.d_model} if checkpointing else sizes.block()
@@ -337,18 +356,20 @@ def training_memory(
         optimizer_bytes=states,
         logits_bytes=sizes.Z,
         saved={"embedding": sizes.embedding(), **blocks, "head": sizes.head()},
-        moments=tuple(moments(sizes, parameters, states, scratch, checkpointing)),
+        moments=tuple(moments(sizes, parameters, states, scratch, checkpointing, accumulating)),
     )
 
 
-def moments(sizes: Sizes, parameters: int, optimizer: int, scratch: int, checkpointing: bool) -> Iterator[Moment]:
+def moments(
+    sizes: Sizes, parameters: int, optimizer: int, scratch: int, checkpointing: bool, accumulating: bool
+) -> Iterator[Moment]:
     """The moments that can be the fullest, in the order of time.
 
     Args:
         sizes: the letters.
         parameters, optimizer: bytes of the parameters and of the optimizer's states.
         scratch: what the optimizer needs while it steps.
-        checkpointing: as in `training_memory`.
+        checkpointing, accumulating: as in `training_memory`.
     """
     config, e, r, n, f, R, Z = sizes.config, sizes.e, sizes.r, sizes.n, sizes.f, sizes.R, sizes.Z
     C, F, V, L = config.d_model, config.d_ff, config.vocab_size, config.n_layers
@@ -356,7 +377,14 @@ def moments(sizes: Sizes, parameters: int, optimizer: int, scratch: int, checkpo
     loss, whole = r * sizes.N * V, sum(block.values())
     kept = R if checkpointing else whole
 
+    E = r * V * C
+
     def moment(name: str, detail: str, gradients: int, saved: int, temporaries: int) -> Moment:
+        if accumulating:
+            # All gradients are there, and a new one is added to its own at once. Only the head's waits for that of a
+            # tied embedding.
+            waits = config.tie_weights and 0 < gradients < parameters
+            gradients, temporaries = parameters, temporaries + waits * E
         return Moment(name, detail, parameters, gradients, optimizer, saved, temporaries)
 
     # Forward has kept the embedding and all blocks but the last, in which it computes the attention weights. The
@@ -386,19 +414,22 @@ def moments(sizes: Sizes, parameters: int, optimizer: int, scratch: int, checkpo
     yield moment("start of backward", "log softmax", 0, everything, Z + 2 * loss + L * state)
 
     # The head's gradients: by its weight, which a tied embedding will have to wait for, and by its input.
-    E, norm = r * V * C, r * norm_params(C, config.bias)
+    norm = r * norm_params(C, config.bias)
     saved = everything - head["loss"] + targets
+    held = Z + L * state
     if sizes.casts:
-        yield moment("backward of the head", "cast", E, saved - head["head"], Z + R + e * V * C)
-    yield moment("backward of the head", "product", 0, saved, 2 * Z + n + e * V * C)
-    yield moment("backward of the head", "last norm", E, saved - head["head"], Z + 2 * R + norm)
+        new = E * (accumulating and not config.tie_weights)
+        yield moment("backward of the head", "cast", E, saved - head["head"], held + R + e * V * C + new)
+    yield moment("backward of the head", "product", 0, saved, held + Z + n + e * V * C)
+    yield moment("backward of the head", "last norm", E, saved - head["head"], held + 2 * R + norm)
 
     # Blocks, from the last to the first. What flows from one to the next is the residual's gradient, R. Where it is not
     # what the product in front of it gave, there is a second one of that kind, n.
     expand, contract = (r * (F * C + config.bias * width) for width in (F, C))
     attention = r * attention_params(C, config.bias)
     name, A = "backward of a block", sizes.weights
-    for done in range(L):
+    # All are linear in the block's number, so that the fullest block is the first or the last.
+    for done in sorted({0, L - 1}):
         gradients = E + norm + done * (expand + contract + attention + 2 * norm)
         others = below + (L - done - 1) * kept
         held = Z + R + (L - done) * state
@@ -452,29 +483,41 @@ def moments(sizes: Sizes, parameters: int, optimizer: int, scratch: int, checkpo
     # first is a copy that nobody else has.
     both = max(E, R) if not sizes.casts else R
     sum_of_two = E + both if config.tie_weights else R
+    if accumulating:
+        # Positions come first: their gradient, what flows, and its sum over the batch.
+        place = r * (config.context_length + sizes.T) * C + config.tie_weights * E
+        yield moment("end of backward", "position embedding", parameters, batch, Z + R + place)
+        sum_of_two += E  # what the embedding's gradient is added to
     yield moment("end of backward", "token embedding", parameters, batch, Z + sum_of_two)
     yield moment("optimizer step", "update", parameters, batch, Z + scratch)
 
 
 def optimizer_bytes(config: GPTConfig, optimizer: str, sizes: Sizes) -> tuple[int, int]:
     """What an optimizer keeps from step to step, and what it needs besides while it steps."""
-    numbers = [prod(shape) for shape in parameter_shapes(config).values()]
-    parameters = sizes.r * sum(numbers)
+    parameters = sizes.r * count_params(config)
     if optimizer == "sgd":
         return 0, 0
     if optimizer == "sgd-momentum":
         return parameters, 0
     # Adam counts its steps for each tensor. On a GPU, unless fused, the counters are in the CPU's memory.
-    counters = 0 if sizes.device == "cuda" and optimizer != "adamw-fused" else 4 * len(numbers)
+    counters = 0 if sizes.device == "cuda" and optimizer != "adamw-fused" else 4 * count_tensors(config)
     if optimizer == "adamw-fused":
         scratch = 0
     elif optimizer == "adamw-foreach" or sizes.device == "cuda":
         # The root of all second moments at once.
         scratch = parameters
     else:
-        # A tensor's root and its quotient, and the quotient of the tensor before.
+        # A tensor's root and its quotient, and the quotient of the tensor before. Two blocks have all the neighbours.
+        shapes = parameter_shapes(config.but(n_layers=min(config.n_layers, 2)))
+        numbers = [prod(shape) for shape in shapes.values()]
         scratch = sizes.r * max(before + 2 * this for before, this in pairwise([0, *numbers]))
     return 2 * parameters + counters, scratch
+
+
+def count_tensors(config: GPTConfig) -> int:
+    """How many parameters `GPT(config)` has, each tensor counted as one."""
+    # Two embeddings; two norms and six linear layers a block, and the last norm; a head of its own.
+    return 2 + (8 * config.n_layers + 1) * (1 + config.bias) + (not config.tie_weights)
 
 
 def parameter_shapes(config: GPTConfig) -> dict[str, tuple[int, ...]]:
@@ -500,19 +543,19 @@ def max_batch_size(config: GPTConfig, memory_bytes: int, sequence_length: int | 
     """The most sequences a step can read at once without its peak exceeding a memory; 0, if not even one fits.
 
     Args:
-        config: the model.
-        memory_bytes: what there is for tensors, at least 1. A GPU of 80 GB has less: its context, the
+        config: the model, or the name of one in `CONFIGS`.
+        memory_bytes: what there is for tensors, from 1 to 10¹⁸. A GPU of 80 GB has less: its context, the
             workspaces of libraries and gaps between tensors take their share.
         sequence_length, how: the other arguments of `training_memory`.
 
     Raises:
-        TypeError, ValueError: as `training_memory`, or memory_bytes is no int of at least 1.
+        TypeError, ValueError: as `training_memory`, or memory_bytes is no int from 1 to 10¹⁸.
 
     >>> from minigpt import CONFIGS
     >>> max_batch_size(CONFIGS["homework"], 24 * 10**9, device="cuda")
     7
     """
-    check_size("memory_bytes", memory_bytes)
+    memory_bytes = check_size("memory_bytes", memory_bytes, MAX_BYTES)
 
     def fits(batch_size: int) -> bool:
         return training_memory(config, batch_size, sequence_length, **how).peak_bytes <= memory_bytes
@@ -531,7 +574,7 @@ def kv_cache_bytes(config: GPTConfig, batch_size: int = 1, length: int | None = 
     """Keys and values of all layers: 2·L·B·S·C numbers of e bytes.
 
     Args:
-        config: the model.
+        config: the model, or the name of one in `CONFIGS`.
         batch_size: B, sequences that are continued.
         length: S, positions there is room for. `KVCache` reserves context_length, which it is if not given.
         precision: one of `PRECISIONS`.
@@ -543,9 +586,11 @@ def kv_cache_bytes(config: GPTConfig, batch_size: int = 1, length: int | None = 
     >>> kv_cache_bytes(CONFIGS["homework"])
     125829120
     """
-    length = config.context_length if length is None else length
+    most = configuration(config).context_length
+    if length is not None and check_size("length", length) > most:
+        raise ValueError(f"length must be at most context_length={most}; got {shown(length)}")
     sizes = Sizes(config, batch_size, length, precision, "explicit", "cuda")
-    return 2 * config.n_layers * sizes.n
+    return 2 * sizes.config.n_layers * sizes.n
 
 
 @dataclass(frozen=True)
@@ -595,9 +640,8 @@ def inference_memory(
     """
     check_choice("precision", precision, ("fp32", "bf16"))
     check_switch("cache", cache)
-    sizes = Sizes(
-        config.but(dropout=0.0, attention_dropout=0.0), batch_size, sequence_length, precision, attention, device
-    )
+    config = configuration(config).but(dropout=0.0, attention_dropout=0.0)
+    sizes = Sizes(config, batch_size, sequence_length, precision, attention, device)
     n, f, A = sizes.n, sizes.f, sizes.e * sizes.weights
     # What the block reads, and its norm; queries, keys, values.
     inside = 5 * n
@@ -640,8 +684,8 @@ def process_shares(
     once more the gradients' bytes, unless it is told gradient_as_bucket_view=True, as `parallel` does.
 
     Args:
-        config: the model.
-        processes: N.
+        config: the model, or the name of one in `CONFIGS`.
+        processes: N, at most 100,000.
         strategy: "ddp", everything in each; "zero1", each has a share of the optimizer's states; "zero2",
             of the gradients, too; "zero3" or "fsdp", of the parameters, too; "tensor", each computes
             with a part of every matrix.
@@ -667,33 +711,46 @@ def process_shares(
     >>> process_shares(CONFIGS["gpt3-175b"], 64, "fsdp")[0].total_bytes
     43651209216
     """
-    check_size("processes", processes)
+    config, processes = configuration(config), check_size("processes", processes, MAX_PROCESSES)
     check_choice("strategy", strategy, STRATEGIES)
     check_choice("precision", precision, PRECISIONS)
     check_choice("optimizer", optimizer, OPTIMIZERS)
     for name in ("n_heads", "d_ff"):
         if strategy == "tensor" and getattr(config, name) % processes:
             raise ValueError(f"processes must divide {name}={getattr(config, name)} under 'tensor'; got {processes}")
-    shapes = parameter_shapes(config)
+    # Blocks are alike: one of them counts for all.
+    blocks = config.n_layers
+    shapes = [
+        (name, shape, blocks if name.startswith("blocks.") else 1)
+        for name, shape in parameter_shapes(config.but(n_layers=1)).items()
+    ]
     number_bytes = 2 if precision == "bf16" else 4
     states = {"sgd": 0, "sgd-momentum": 1}.get(optimizer, 2)
     whole = number_bytes * count_params(config)
+    if strategy == "ddp":
+        return (Share(whole, whole, states * whole),) * processes
     shares = []
     for rank in range(processes):
-        numbers = (rows_of(rank, processes, shape) for shape in shapes.values())
         if strategy == "tensor":
-            numbers = (tensor_part(name, shape, rank, processes) for name, shape in shapes.items())
+            numbers = (times * tensor_part(name, shape, rank, processes) for name, shape, times in shapes)
+        else:
+            numbers = (times * rows_of(rank, processes, shape) for _, shape, times in shapes)
         part = number_bytes * sum(numbers)
         parameters = part if strategy in ("zero3", "fsdp", "tensor") else whole
-        gradients = whole if strategy in ("ddp", "zero1") else part
-        shares.append(Share(parameters, gradients, states * (whole if strategy == "ddp" else part)))
+        gradients = whole if strategy == "zero1" else part
+        shares.append(Share(parameters, gradients, states * part))
     return tuple(shares)
 
 
 def rows_of(rank: int, processes: int, shape: tuple[int, ...]) -> int:
     """Numbers in the rank-th process's rows of a tensor that is cut along its first axis, as torch.chunk does it."""
-    rows = ceil(shape[0] / processes)
+    rows = ceil_div(shape[0], processes)
     return max(0, min(rows, shape[0] - rank * rows)) * prod(shape[1:])
+
+
+def ceil_div(number: int, by: int) -> int:
+    """A quotient rounded up, exact for numbers of any size."""
+    return -(-number // by)
 
 
 def tensor_part(name: str, shape: tuple[int, ...], rank: int, processes: int) -> int:
@@ -710,5 +767,12 @@ def in_gigabytes(size_bytes: int) -> str:
 
     >>> in_gigabytes(6_493_800_000)
     '6.49 GB (6.05 GiB)'
+
+    Raises:
+        TypeError, ValueError: the size is no number, or is not finite.
     """
+    if isinstance(size_bytes, bool) or not isinstance(size_bytes, Real):
+        raise TypeError(f"size_bytes must be a number; got {shown(size_bytes)} ({type_name(size_bytes)})")
+    if not abs(size_bytes) < 10**100:
+        raise ValueError(f"size_bytes must be a finite number; got {shown(size_bytes)}")
     return f"{size_bytes / 1e9:,.2f} GB ({size_bytes / 2**30:,.2f} GiB)"

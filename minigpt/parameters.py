@@ -1,7 +1,9 @@
 """How many parameters: from the configuration alone, by module, and of a module that exists.
 
 All formulas take the letters of attention.py and model.py, and b = 1 with biases, 0 without.
-The tests hold every one of them against live modules.
+The tests hold every one of them against live modules. A configuration may be given by its name in `CONFIGS`; sizes
+are ints of at least 1, Python's or NumPy's, counts are Python's. What else is given raises a TypeError or a
+ValueError that names it.
 """
 
 from collections.abc import Iterable
@@ -9,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from minigpt.config import CONFIGS, GPTConfig
+from minigpt.config import CONFIGS, GPTConfig, check_choice, check_size, check_switch, configuration, shown, type_name
 from minigpt.table import Table
 
 #: The groups that a model's parameters fall into, in the order data meets them.
@@ -22,7 +24,8 @@ def attention_params(d_model: int, bias: bool = True) -> int:
     >>> attention_params(768)
     2362368
     """
-    return 4 * (d_model**2 + bias * d_model)
+    C, b = check_size("d_model", d_model), check_switch("bias", bias)
+    return 4 * (C**2 + b * C)
 
 
 def feed_forward_params(d_model: int, d_ff: int, bias: bool = True) -> int:
@@ -31,16 +34,19 @@ def feed_forward_params(d_model: int, d_ff: int, bias: bool = True) -> int:
     >>> feed_forward_params(768, 3072)
     4722432
     """
-    return 2 * d_model * d_ff + bias * (d_ff + d_model)
+    C, F, b = check_size("d_model", d_model), check_size("d_ff", d_ff), check_switch("bias", bias)
+    return 2 * C * F + b * (F + C)
 
 
 def norm_params(d_model: int, bias: bool = True) -> int:
     """Parameters of one LayerNorm: a scale and, with biases, a shift for each of the C numbers."""
-    return d_model + bias * d_model
+    C, b = check_size("d_model", d_model), check_switch("bias", bias)
+    return C + b * C
 
 
 def params_by_group(config: GPTConfig) -> dict[str, int]:
     """The parameters of a whole model in the six `GROUPS`; they sum to `count_params(config)`."""
+    config = configuration(config)
     C, L, b = config.d_model, config.n_layers, config.bias
     return {
         "token embedding": config.vocab_size * C,
@@ -69,6 +75,7 @@ def by_module(config: GPTConfig) -> Table:
     Raises:
         ValueError: the rows don't sum to `count_params(config)` (`Table` checks its total).
     """
+    config = configuration(config)
     C, L, b = config.d_model, config.n_layers, config.bias
     kinds = [
         ("token_embedding", "V·C", 1, config.vocab_size * C),
@@ -93,13 +100,17 @@ def rule_of_thumb(config: GPTConfig) -> int:
     >>> rule_of_thumb(CONFIGS["gpt3-175b"])
     173946175488
     """
+    config = configuration(config)
     return 12 * config.n_layers * config.d_model**2
 
 
 def family(names: Iterable[str]) -> Table:
     """Named configurations side by side: their sizes, their parameters, and the rule of thumb's error."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise TypeError(f"names must be several names of CONFIGS; got {shown(names)}")
     rows = []
     for name in names:
+        check_choice("each of names", name, CONFIGS)
         config = CONFIGS[name]
         total, rule = count_params(config), rule_of_thumb(config)
         sizes = (config.n_layers, config.d_model, config.n_heads)
@@ -115,6 +126,10 @@ def count(module: nn.Module, trainable: bool | None = None) -> int:
         module: any module, on the meta device too.
         trainable: True: only those with requires_grad. False: only those without. None: all.
     """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module must be a torch.nn.Module; got {shown(module)} ({type_name(module)})")
+    if trainable is not None:
+        trainable = check_switch("trainable", trainable)
     return sum(p.numel() for p in module.parameters() if trainable is None or p.requires_grad == trainable)
 
 
@@ -145,8 +160,8 @@ class Summary:
 
 def summary(model: nn.Module) -> Summary:
     """Count a live module's parameters and their bytes, as a training log does."""
-    size_bytes = sum(p.numel() * p.element_size() for p in model.parameters())
-    return Summary(count(model, trainable=True), count(model, trainable=False), size_bytes)
+    trainable, other = count(model, trainable=True), count(model, trainable=False)
+    return Summary(trainable, other, sum(p.numel() * p.element_size() for p in model.parameters()))
 
 
 def short(number: int) -> str:
@@ -155,13 +170,13 @@ def short(number: int) -> str:
     From 100 up the fraction is cut off, not rounded, which is why 301.77 million reads 301 M.
 
     Raises:
-        ValueError: the number is negative.
+        TypeError: the number is no int.
+        ValueError: it is negative.
     """
-    if number < 0:
-        raise ValueError(f"number must be at least 0; got {number}")
+    number = check_size("number", number, least=0)
     power = 0
     while number >= 1000 ** (power + 1) and power < 4:
         power += 1
-    scaled = number / 1000**power
-    digits = str(int(scaled)) if power == 0 or scaled >= 100 else f"{scaled:.1f}"
+    whole = number // 1000**power
+    digits = str(whole) if power == 0 or whole >= 100 else f"{number / 1000**power:.1f}"
     return f"{digits} {' KMBT'[power]}".strip()

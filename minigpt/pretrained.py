@@ -1,58 +1,170 @@
 """Trained models on disk, ours and GPT-2's: safetensors for the weights, JSON for the rest.
 
-Nothing is unpickled.
+A folder may be a stranger's. Nothing in it is unpickled or executed, only regular files are read, and what
+is not the model that its configuration describes is refused with an error that names the file.
 """
 
 import json
-from dataclasses import asdict
+import os
+import re
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, asdict, fields
 from functools import partial
 from pathlib import Path
 
 import torch
 from huggingface_hub import snapshot_download
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 
-from minigpt.config import GPTConfig
+from minigpt.config import GPTConfig, is_size, shown, type_name
 from minigpt.files import write_files
+from minigpt.memory import parameter_shapes
 from minigpt.model import GPT
 from minigpt.tokenizer import END_OF_TEXT
 
 #: Where the models that come with the package lie, a folder each.
 WEIGHTS = Path(__file__).parent / "weights"
 
+#: What weights can be stored as. (Types of 8 bits cut off what they can't hold, without a word.)
+DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+
+#: No configuration is larger, and no tokenizer.
+MAX_JSON_BYTES, MAX_TOKENIZER_BYTES = 10**6, 10**8
+
+#: What torch.compile, DDP and activation checkpointing put around a module, and into its parameters' names.
+WRAPPERS = ("_orig_mod", "module", "_checkpoint_wrapped_module")
+
+#: The file that says which of several files holds which weight.
+INDEX = "model.safetensors.index.json"
+
 
 def save(
-    model: GPT, folder: str | Path, dtype: torch.dtype = torch.float32, more: dict[str, str] | None = None
+    model: nn.Module, folder: str | Path, dtype: torch.dtype = torch.float32, more: Mapping[str, str] | None = None
 ) -> None:
     """Write a model's configuration and weights.
 
     Args:
-        model: what to save.
+        model: what to save: a `GPT`, also one that is wrapped by torch.compile or DDP.
         folder: where: `config.json` and `model.safetensors` are written there.
-        dtype: what to store the weights as; float16 halves the file.
+        dtype: what to store the weights as, one of `DTYPES`; float16 halves the file.
         more: text files to write beside them, by name.
+
+    Raises:
+        TypeError: an argument is of the wrong type, or the weights are no real numbers.
+        ValueError: the weights are not those of the model's configuration, a weight is infinite or no
+            number or becomes so in `dtype`, or a name in `more` is not that of a file in the folder.
+        OSError: the files can't be written.
     """
-    weights = model.state_dict()
-    if model.config.tie_weights:
-        del weights["head.weight"]  # the token embedding, which is stored once
-    save_weights(model.config, weights, folder, dtype, more)
+    model = unwrapped(model)
+    save_weights(model.config, weights_of(model), folder, dtype, more)
 
 
 def save_weights(
     config: GPTConfig,
-    weights: dict[str, Tensor],
+    weights: Mapping[str, Tensor],
     folder: str | Path,
     dtype: torch.dtype = torch.float32,
-    more: dict[str, str] | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> None:
-    """`save` for weights that are not in a model, with more text files beside them, by name.
+    """`save` for weights that are not in a model. A tied head must not be among them."""
+    if not isinstance(config, GPTConfig):
+        raise TypeError(f"config must be a GPTConfig; got {shown(config)}")
+    check_shapes(f"a model with {shown(config)}", {name: tuple(w.shape) for name, w in weights.items()}, config)
+    write(folder, as_stored(weights, dtype), {"config.json": as_json(asdict(config))}, more)
 
-    A tied head must not be among the weights.
+
+def unwrapped(model: nn.Module) -> GPT:
+    """The GPT itself, whatever is around it."""
+    inner = model
+    while not isinstance(inner, GPT):
+        found = [inner._modules[name] for name in WRAPPERS if isinstance(inner, nn.Module) and name in inner._modules]
+        if not found:
+            raise TypeError(
+                f"model must be a GPT, or a GPT in a wrapper like torch.compile's; got a {type_name(model)}"
+            )
+        inner = found[0]
+    return inner
+
+
+def weights_of(model: GPT) -> dict[str, Tensor]:
+    """A model's weights under the names of its configuration; a tied head is left out.
+
+    Raises:
+        ValueError: they are not those of its configuration.
     """
-    stored = {name: weight.detach().to(dtype).contiguous() for name, weight in weights.items()}
-    write(Path(folder), stored, {"config.json": as_json(asdict(config)), **(more or {})})
+    weights = {
+        ".".join(part for part in name.split(".") if part not in WRAPPERS): weight
+        for name, weight in model.state_dict().items()
+    }
+    for name, weight in weights.items():
+        check_plain(name, weight)
+    check_head("model", weights, model.config)
+    if "head.weight" in weights and model.head.weight is model.token_embedding.weight:
+        raise ValueError("model: head must have a weight of its own, for tie_weights is False; it is the embedding's")
+    check_shapes("model", {name: tuple(weight.shape) for name, weight in weights.items()}, model.config)
+    return weights
+
+
+def check_head(where: str, weights: dict[str, Tensor], config: GPTConfig) -> None:
+    """Take a tied head out of the weights; an error if it is there and is not the token embedding."""
+    embedding = weights.get("token_embedding.weight")
+    if config.tie_weights and "head.weight" in weights:
+        head = weights.pop("head.weight")
+        same = embedding is not None and head.shape == embedding.shape and head.dtype == embedding.dtype
+        if not (same and (head.is_meta or torch.equal(head, embedding))):
+            raise ValueError(f"{where}: head.weight must be the token embedding, for tie_weights is True; it differs")
+
+
+def check_shapes(where: str | Path, found: Mapping[str, tuple[int, ...]], config: GPTConfig) -> None:
+    """Raise a ValueError unless these are the names and shapes of a model's weights (a tied head left out)."""
+    expected = parameter_shapes(config)
+    for name, shape in expected.items():
+        if name not in found:
+            raise WrongWeights(f"{where} must hold {name}, {shape}, for the configuration says so; it does not")
+        if found[name] != shape:
+            raise WrongWeights(f"{where}: {name} must be {shape}, for the configuration says so; got {found[name]}")
+    for name in sorted(found.keys() - expected.keys()):
+        raise WrongWeights(f"{where} must hold the weights of its configuration alone; got {shown(name)}, too")
+
+
+class WrongWeights(ValueError, RuntimeError):
+    """Weights that are not those of a configuration."""
+
+
+def as_stored(weights: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Weights in a type, each in one piece; an error unless all are finite numbers in it."""
+    if not isinstance(dtype, torch.dtype) or dtype not in DTYPES:
+        raise TypeError(f"dtype must be one of {', '.join(map(str, DTYPES))}; got {shown(dtype)}")
+    stored, taken = {}, set()
+    for name, weight in weights.items():
+        check_plain(name, weight)
+        if weight.is_meta:
+            raise ValueError(f"model: {name} must have numbers in it; it is on the device meta")
+        numbers = weight.detach().to(dtype).contiguous()
+        if not is_finite(numbers):
+            raise ValueError(f"model: {name} must be finite numbers in {dtype}; some are infinite or nan")
+        # A part of a larger memory, which others may share, is copied: safetensors refuses it.
+        is_part = numbers.untyped_storage().nbytes() != numbers.nbytes or numbers.data_ptr() in taken
+        stored[name] = numbers.clone() if is_part else numbers
+        taken.add(numbers.data_ptr())
+    return stored
+
+
+def check_plain(name: str, weight: Tensor) -> None:
+    """Raise unless a weight is a tensor of floating-point numbers that is all here, not a process's share of one."""
+    if type(weight) not in (Tensor, nn.Parameter):
+        raise TypeError(f"model: {name} must be a tensor that is whole; got a {type_name(weight)}")
+    if not weight.dtype.is_floating_point:
+        raise TypeError(f"model: {name} must be floating-point numbers; got {weight.dtype}")
+
+
+def is_finite(weight: Tensor) -> bool:
+    """Whether all its numbers are; types of 8 bits can't say so themselves."""
+    return bool((weight.float() if weight.element_size() == 1 else weight).isfinite().all())
 
 
 def as_json(value: dict) -> str:
@@ -60,15 +172,49 @@ def as_json(value: dict) -> str:
     return json.dumps(value, indent=2) + "\n"
 
 
-def write(folder: Path, weights: dict[str, Tensor], texts: dict[str, str]) -> None:
+def write(
+    folder: str | Path, weights: dict[str, Tensor], texts: Mapping[str, str], more: Mapping[str, str] | None = None
+) -> None:
     """Write `model.safetensors` and some text files; a full disk leaves all that was there as it was.
 
+    Args:
+        folder, weights: where and what.
+        texts: text files, by name.
+        more: the same for those whose names a caller chose.
+
     Raises:
+        TypeError, ValueError: a name in `more` is not that of another file in the folder, or its text is no text.
         OSError: they can't be written.
     """
+    folder, more = as_path(folder), more or {}
+    for name, text in more.items():
+        if not isinstance(name, str) or not isinstance(text, str):
+            raise TypeError(f"more must be texts by names; got {shown(text)} under {shown(name)}")
+        taken = ("model.safetensors", *texts)
+        if not is_file_name(name) or name.lower() in taken or name.lower().endswith(".partial"):
+            raise ValueError(
+                f"more must name files of the folder, in letters, digits, '.', '-' and '_', "
+                f"and none of {', '.join(taken)}; got {shown(name)}"
+            )
     folder.mkdir(parents=True, exist_ok=True)
-    writers = {folder / name: partial(Path.write_text, data=text, encoding="utf-8") for name, text in texts.items()}
+    writers = {
+        folder / name: partial(Path.write_text, data=text, encoding="utf-8") for name, text in {**texts, **more}.items()
+    }
     write_files({folder / "model.safetensors": lambda path: save_file(weights, path, {"format": "pt"}), **writers})
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a name is that of a file in a folder, and leads nowhere else."""
+    return re.fullmatch(r"\w[\w.-]*", name, re.ASCII) is not None
+
+
+def as_path(folder: str | Path) -> Path:
+    """A folder's path."""
+    if not isinstance(folder, str | os.PathLike):
+        raise TypeError(f"folder must be a path; got {shown(folder)} ({type_name(folder)})")
+    if not os.fspath(folder):
+        raise ValueError("folder must be a path; got ''")
+    return Path(folder)
 
 
 def load(folder: str | Path) -> GPT:
@@ -78,12 +224,110 @@ def load(folder: str | Path) -> GPT:
         folder: what `save` was given, or the name of the model that comes with the package, "shakespeare".
 
     Raises:
-        FileNotFoundError: there is no such folder; the message says which names there are.
-        RuntimeError: the weights are not those of the configuration beside them.
+        FileNotFoundError: there is no such folder, and the message says which names there are, or no such file in it.
+        ValueError: a file is damaged, no regular file, or too large for what it should be; the weights are not
+            those of the configuration beside them (which is a RuntimeError, too), not finite or no
+            floating-point numbers. The message names the file.
     """
     folder = model_folder(folder)
-    config = GPTConfig(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    return build(config, load_file(folder / "model.safetensors"))
+    config = config_in(folder)
+    return build(config, read_weights(folder / "model.safetensors", config))
+
+
+def config_in(folder: Path) -> GPTConfig:
+    """The configuration that `save` wrote into a folder."""
+    path = folder / "config.json"
+    found = read_json(path)
+    known = {field.name: field.default is MISSING for field in fields(GPTConfig)}
+    missing = [name for name, is_needed in known.items() if is_needed and name not in found]
+    foreign = [name for name in found if name not in known]
+    if missing or foreign:
+        wrong = [f"{', '.join(missing)} missing"] * bool(missing) + [f"{shown(foreign[:3])} unknown"] * bool(foreign)
+        raise ValueError(f"{path} must hold the fields of a GPTConfig; {', '.join(wrong)}")
+    return described_by(path, lambda: GPTConfig(**found))
+
+
+def described_by(path: Path, make):
+    """What a function makes of a file; its errors name the file."""
+    try:
+        return make()
+    except (TypeError, ValueError) as error:
+        raised = WrongWeights if isinstance(error, WrongWeights) else ValueError
+        raise raised(f"{path}: {error}") from error
+
+
+def read_json(path: Path) -> dict:
+    """A file with a JSON object, of at most `MAX_JSON_BYTES`; with or without a byte order mark."""
+    check_file(path, MAX_JSON_BYTES)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} must be JSON in UTF-8; it is damaged: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} must hold a JSON object, {{...}}; got a {type_name(found)}")
+    return found
+
+
+def check_file(path: Path, most_bytes: int | None = None) -> None:
+    """Raise unless this is a regular file that is not empty, and no link, but for those in the cache of the hub.
+
+    Links, pipes and devices have no place in a model's folder: what they lead to is not the model's, and may never end.
+    """
+    try:
+        found = path.lstat()
+        blobs = os.path.realpath(path.parent / ".." / ".." / "blobs")
+        if stat.S_ISLNK(found.st_mode) and os.path.dirname(os.path.realpath(path)) == blobs:  # noqa: PTH120
+            found = path.stat()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} must be there; there is no such file") from None
+    if not stat.S_ISREG(found.st_mode):
+        known = {stat.S_IFLNK: "link", stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe"}
+        what = known.get(stat.S_IFMT(found.st_mode), "device or a socket")
+        raise ValueError(f"{path} must be a regular file; it is a {what}")
+    if most_bytes is not None and found.st_size > most_bytes:
+        raise ValueError(f"{path} must have at most {most_bytes:,} bytes; it has {found.st_size:,}")
+    if found.st_size == 0:
+        raise ValueError(f"{path} must not be empty; it is")
+
+
+def read_weights(path: Path, config: GPTConfig | None = None, names: Iterable[str] | None = None) -> dict[str, Tensor]:
+    """A safetensors file's weights in 32 bits, each in one piece.
+
+    Args:
+        path: the file.
+        config: whose weights they must be, under our names; a tied head may be left out. Names and shapes
+            are looked at before anything is read.
+        names: those to read, all if None.
+
+    Raises:
+        ValueError: the file is damaged, or they are other weights.
+    """
+    check_file(path)
+    with path.open("rb") as file:
+        if file.read(40).startswith(b"version https://git-lfs"):
+            raise ValueError(f"{path} must hold weights; it is a git-lfs pointer to them: `git lfs pull` fetches them")
+    weights = {}
+    try:
+        with safe_open(path, "pt") as file:
+            there = [name for name in file.keys() if not name.endswith(MASKS)]  # noqa: SIM118
+            if config:
+                ours = [name for name in there if not (config.tie_weights and name == "head.weight")]
+                check_shapes(path, {name: tuple(file.get_slice(name).get_shape()) for name in ours}, config)
+            for name in there if names is None else names:
+                if name not in there:
+                    raise ValueError(f"{path} must hold {shown(name)}, for {INDEX} says so; it does not")
+                weights[name] = file.get_tensor(name)
+    except (SafetensorError, KeyError, AttributeError) as error:  # the latter: a type that PyTorch lacks
+        raise ValueError(f"{path} must be a safetensors file; it is damaged: {error}") from error
+    for name, weight in weights.items():
+        if not weight.dtype.is_floating_point:
+            raise ValueError(f"{path}: {shown(name)} must be floating-point numbers; got {weight.dtype}")
+        weights[name] = weight.float().contiguous()
+        if not is_finite(weights[name]):
+            raise ValueError(f"{path}: {shown(name)} must be finite numbers in 32 bits; some are infinite or nan")
+    if config:
+        check_head(str(path), weights, config)
+    return weights
 
 
 def build(config: GPTConfig, weights: dict[str, Tensor]) -> GPT:
@@ -101,17 +345,40 @@ def build(config: GPTConfig, weights: dict[str, Tensor]) -> GPT:
 
 
 def load_tokenizer(folder: str | Path) -> Tokenizer:
-    """The tokenizer of a model that comes with the package, or of a folder with a `tokenizer.json`."""
-    return Tokenizer.from_file(str(model_folder(folder) / "tokenizer.json"))
+    """The tokenizer of a model that comes with the package, or of a folder with a `tokenizer.json`.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: the file is damaged or no regular file, its tokens are not numbered from 0 without a gap, or
+            there are more of them than the vocabulary of the configuration beside it has.
+    """
+    folder = model_folder(folder)
+    path = folder / "tokenizer.json"
+    check_file(path, MAX_TOKENIZER_BYTES)
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:  # a bare Exception whatever is wrong, or what Rust calls a panic
+        raise ValueError(f"{path} must be a tokenizer of the tokenizers library; it is damaged: {error}") from None
+    ids = sorted(tokenizer.get_vocab().values())
+    if not ids or ids != list(range(len(ids))):
+        raise ValueError(f"{path} must number its tokens from 0 without a gap; it has {len(ids)}: {shown(ids[:3])} ...")
+    if os.path.lexists(folder / "config.json"):
+        V = read_json(folder / "config.json").get("vocab_size")
+        if is_size(V) and len(ids) > V:
+            raise ValueError(f"{path} must have at most {V} tokens, vocab_size in config.json; it has {len(ids)}")
+    return tokenizer
 
 
 def model_folder(name: str | Path) -> Path:
     """The folder of that path, or else of that name among the models that come with the package."""
-    for folder in (Path(name), WEIGHTS / name):
-        if (folder / "config.json").is_file() or (folder / "tokenizer.json").is_file():
+    known = sorted(path.name for path in WEIGHTS.iterdir())
+    path = as_path(name)
+    for folder in (path, *(WEIGHTS / shipped for shipped in known if str(name) == shipped)):
+        if any(os.path.lexists(folder / file) for file in ("config.json", "tokenizer.json")):
             return folder
-    known = ", ".join(sorted(path.name for path in WEIGHTS.iterdir()))
-    raise FileNotFoundError(f"folder must hold a saved model, or be one of: {known}; got {str(name)!r}")
+    raise FileNotFoundError(f"folder must hold a saved model, or be one of: {', '.join(known)}; got {shown(str(name))}")
 
 
 #: What Hugging Face's GPT-2 calls our activations; the first of each is what we write.
@@ -130,6 +397,8 @@ BLOCK_NAMES = {
     "feed_forward.expand": "mlp.c_fc",
     "feed_forward.contract": "mlp.c_proj",
 }
+#: What released files hold besides weights: the causal mask of each layer.
+MASKS = (".attn.bias", ".attn.masked_bias")
 #: GPT-2 has them in one matrix, side by side.
 JOINED = ("query", "key", "value")
 
@@ -142,42 +411,65 @@ def load_gpt2(name: str | Path) -> GPT:
             on Hugging Face's hub: "openai-community/gpt2", "...gpt2-medium", "...gpt2-large",
             "...gpt2-xl", or another with that architecture. What was fetched once is kept.
 
+    Of several files with weights, `model.safetensors` is the one that is read, or else those that
+    `model.safetensors.index.json` names.
+
     Raises:
         ConnectionError: it was never fetched, and the hub can't be reached.
         FileNotFoundError: the folder has no configuration or no safetensors.
-        ValueError: it is no GPT-2, or one whose attention or LayerNorm our GPT doesn't compute.
-        RuntimeError: the weights are not those of the configuration beside them.
+        ValueError: it is no GPT-2, or one whose attention or LayerNorm our GPT doesn't compute; or as in `load`.
     """
-    folder = Path(name)
+    folder = as_path(name)
     if not folder.is_dir():
         try:
-            folder = Path(snapshot_download(str(name), allow_patterns=["config.json", "*.safetensors"]))
+            patterns = ["config.json", "model*.safetensors", INDEX]
+            folder = Path(snapshot_download(str(name), allow_patterns=patterns))
         except Exception as error:  # what is raised differs from one version of the library to the next
             raise ConnectionError(
-                f"{str(name)!r} is no folder, and must be fetched from huggingface.co, which has no such "
+                f"{shown(str(name))} is no folder, and must be fetched from huggingface.co, which has no such "
                 f"model or can't be reached"
             ) from error
-    files = sorted(folder.glob("*.safetensors"))
-    if not files or not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"{folder} must hold config.json and .safetensors; it does not")
-    config = from_gpt2_config(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    there = [file for file in ("config.json", "model.safetensors", INDEX) if os.path.lexists(folder / file)]
+    if len(there) < 2 or there[0] != "config.json":
+        raise FileNotFoundError(
+            f"{folder} must hold config.json and .safetensors, those of {INDEX} if not one; it does not"
+        )
+    path = folder / "config.json"
+    theirs = read_json(path)
+    config = described_by(path, lambda: from_gpt2_config(theirs))
     weights = {}
-    for file in files:
-        weights.update(load_file(file))
-    return build(config, from_gpt2_weights(weights, config))
+    for file, names in {there[1]: None}.items() if there[1] != INDEX else shards(folder / INDEX).items():
+        weights |= read_weights(folder / file, names=names)
+    ours = described_by(folder / there[1], lambda: from_gpt2_weights(weights, config))
+    check_shapes(folder / there[1], {name: tuple(weight.shape) for name, weight in ours.items()}, config)
+    return build(config, ours)
 
 
-def save_gpt2(model: GPT, folder: str | Path, tokenizer: Tokenizer | None = None) -> None:
+def shards(path: Path) -> dict[str, list[str]]:
+    """Which files hold which weights, from an index."""
+    places = read_json(path).get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise ValueError(f"{path} must say in weight_map which file holds which weight; it does not")
+    files: dict[str, list[str]] = {}
+    for name, file in places.items():
+        if not isinstance(file, str) or not is_file_name(file) or not file.endswith(".safetensors"):
+            raise ValueError(f"{path} must name .safetensors files of its folder; got {shown(file)}")
+        files.setdefault(file, []).extend([name] * (not name.endswith(MASKS)))
+    return files
+
+
+def save_gpt2(model: nn.Module, folder: str | Path, tokenizer: Tokenizer | None = None) -> None:
     """Write a model so that Hugging Face's `GPT2LMHeadModel.from_pretrained` reads it.
 
     Args:
-        model: what to save.
+        model: what to save, wrapped or not.
         folder: where.
         tokenizer: saved beside it for `AutoTokenizer.from_pretrained`, if given.
 
     Raises:
-        ValueError: the model has no biases, which GPT-2 can't do without.
+        ValueError: the model has no biases, which GPT-2 can't do without; or as in `save`.
     """
+    model = unwrapped(model)
     config = to_gpt2_config(model.config)
     end = tokenizer.token_to_id(END_OF_TEXT) if tokenizer else None
     texts = {"config.json": as_json(config | {"bos_token_id": end, "eos_token_id": end})}
@@ -186,8 +478,7 @@ def save_gpt2(model: GPT, folder: str | Path, tokenizer: Tokenizer | None = None
         special = {} if end is None else {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT}
         texts["tokenizer.json"] = tokenizer.to_str(pretty=True)
         texts["tokenizer_config.json"] = as_json(settings | special)
-    weights = {name: weight.detach().float().contiguous() for name, weight in to_gpt2_weights(model).items()}
-    write(Path(folder), weights, texts)
+    write(folder, as_stored(to_gpt2_weights(model), torch.float32), texts)
 
 
 def from_gpt2_config(theirs: dict) -> GPTConfig:
@@ -221,10 +512,15 @@ def from_gpt2_config(theirs: dict) -> GPTConfig:
     )
 
 
+def check_biases(config: GPTConfig) -> None:
+    """Raise unless a model could be a GPT-2."""
+    if not config.bias:
+        raise ValueError("bias must be True: GPT-2 has biases everywhere; got False")
+
+
 def to_gpt2_config(ours: GPTConfig) -> dict:
     """Our configuration as Hugging Face's GPT-2 has it."""
-    if not ours.bias:
-        raise ValueError("bias must be True: GPT-2 has biases everywhere; got False")
+    check_biases(ours)
     return {
         "model_type": "gpt2",
         "architectures": ["GPT2LMHeadModel"],
@@ -251,33 +547,32 @@ def from_gpt2_weights(theirs: dict[str, Tensor], config: GPTConfig) -> dict[str,
     which is no weight, and some leave "transformer." away.
 
     Raises:
-        RuntimeError: one is missing, or there is one that is none of GPT-2's.
+        ValueError: one is missing, or there is one that is none of GPT-2's (both are RuntimeErrors, too);
+            or a tied head is not the token embedding.
     """
     # Some files put "transformer." before every name, some don't. And a mask is no weight.
     theirs = {
         name if name.startswith(("transformer.", "lm_head.")) else f"transformer.{name}": w
         for name, w in theirs.items()
     }
-    theirs = {name: w for name, w in theirs.items() if not name.endswith((".attn.bias", ".attn.masked_bias"))}
+    theirs = {name: w for name, w in theirs.items() if not name.endswith(MASKS)}
     ours = {}
 
     # What was taken is gone, so that in the end nothing must be left.
     def take(name: str) -> Tensor:
         if name not in theirs:
-            raise RuntimeError(f"weights must hold {name}; they do not")
+            raise WrongWeights(f"weights must hold {name}; they do not")
         return theirs.pop(name)
 
     # A tied head is the token embedding, which is there anyway.
-    head = theirs.pop("lm_head.weight", None)
-    if not config.tie_weights:
-        if head is None:
-            raise RuntimeError("weights must hold lm_head.weight, for the head is not tied; they do not")
-        ours["head.weight"] = head
+    if "lm_head.weight" in theirs or not config.tie_weights:
+        ours["head.weight"] = take("lm_head.weight")
 
     # Outside the blocks only names change.
     for name in ("token_embedding.weight", "position_embedding.weight", "norm.weight", "norm.bias"):
         module, _, kind = name.rpartition(".")
         ours[name] = take(f"{NAMES[module]}.{kind}")
+    check_head("weights", ours, config)
 
     # Inside, matrices are turned: theirs are (in, out), ours (out, in). Vectors stay as they are.
     for layer in range(config.n_layers):
@@ -289,23 +584,32 @@ def from_gpt2_weights(theirs: dict[str, Tensor], config: GPTConfig) -> dict[str,
 
             # Queries, keys and values lie side by side in one matrix, and are cut apart.
             joined = take(f"{their_block}.attn.c_attn.{kind}")
+            if joined.dim() == 0 or joined.size(-1) != 3 * config.d_model:
+                shape = tuple(joined.shape)
+                raise WrongWeights(f"weights: {their_block}.attn.c_attn.{kind} must be 3·C wide; got {shape}")
             for module, weight in zip(JOINED, joined.chunk(3, dim=-1), strict=True):
                 ours[f"{our_block}.attention.{module}.{kind}"] = weight.T if weight.dim() == 2 else weight
 
     # Something is left: these were not the weights of such a model.
     if theirs:
-        raise RuntimeError(
+        raise WrongWeights(
             f"weights must be a GPT-2's of {config.n_layers} layers; got {', '.join(sorted(theirs)[:3])}, too"
         )
     return ours
 
 
-def to_gpt2_weights(model: GPT) -> dict[str, Tensor]:
-    """A model's weights under GPT-2's names, for `GPT2LMHeadModel`; a tied head is left out."""
-    ours, theirs = model.state_dict(), {}
+def to_gpt2_weights(model: nn.Module) -> dict[str, Tensor]:
+    """A model's weights under GPT-2's names, for `GPT2LMHeadModel`; a tied head is left out.
+
+    Raises:
+        ValueError: the model has no biases, which GPT-2 can't do without.
+    """
+    model = unwrapped(model)
+    check_biases(model.config)
+    ours, theirs = weights_of(model), {}
     for module, their_module in NAMES.items():
         for kind in ("weight", "bias"):
-            if f"{module}.{kind}" in ours and not (module == "head" and model.config.tie_weights):
+            if f"{module}.{kind}" in ours:
                 theirs[f"{their_module}.{kind}"] = ours[f"{module}.{kind}"]
     for layer in range(model.config.n_layers):
         their_block, our_block = f"transformer.h.{layer}", f"blocks.{layer}"

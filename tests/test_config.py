@@ -1,8 +1,11 @@
 import math
+import time
 
+import numpy as np
 import pytest
 
 from minigpt import CONFIGS, GPTConfig
+from minigpt.config import MAX_SIZES, check_heads, check_size, configuration
 from minigpt.parameters import count_params
 
 SIZES = ("vocab_size", "context_length", "d_model", "n_heads", "n_layers", "d_ff")
@@ -57,6 +60,85 @@ def test_heads_must_share_the_width_and_the_error_says_which_numbers_would():
         CONFIGS["gpt2"].but(n_heads=10)
     with pytest.raises(ValueError, match=r"n_heads=7, d_model=6 \(n_heads=6 would do\)"):
         CONFIGS["mini"].but(d_model=6, n_heads=7)
+
+
+@pytest.mark.parametrize("field", SIZES)
+def test_no_size_is_above_its_bound(field):
+    most = MAX_SIZES[field]
+    assert most >= 10_000
+    with pytest.raises(ValueError, match=f"{field} must be at most {most}; got {most + 1}$"):
+        CONFIGS["mini"].but(**{"d_ff": 1, field: most + 1})
+    with pytest.raises(ValueError, match=f"{field} must be at most {most}; got an int of 33220 bits$"):
+        CONFIGS["mini"].but(**{"d_ff": 1, field: 10**10_000})
+    if field not in ("n_heads", "d_model"):
+        assert getattr(CONFIGS["mini"].but(**{field: most}), field) == most
+    assert CONFIGS["mini"].but(d_model=10**9).d_ff == 4 * 10**9
+
+
+@pytest.mark.parametrize("number", [np.int32(8), np.int64(8), np.uint8(8)])
+def test_numpys_numbers_become_pythons(number):
+    config = GPTConfig(
+        vocab_size=number, context_length=number, d_model=number, n_heads=number, n_layers=number,
+        dropout=np.float32(0.5), bias=np.True_, tie_weights=np.False_,
+    )  # fmt: skip
+    assert [type(getattr(config, field)) for field in SIZES] == [int] * 6 and config.d_ff == 32
+    assert type(config.dropout) is type(config.attention_dropout) is float and config.dropout == 0.5
+    assert config.bias is True and config.tie_weights is False
+    assert CONFIGS["mini"].but(d_model=np.int32(100_000), n_heads=1).d_ff == 400_000
+    with pytest.raises(TypeError, match=r"n_layers must be an int; got 8.0 \(float64\)"):
+        config.but(n_layers=np.float64(8))
+    with pytest.raises(TypeError, match=r"n_layers must be an int; got True \(bool"):
+        config.but(n_layers=np.True_)
+    assert type(check_size("x", number)) is int
+    with pytest.raises(ValueError, match=r"dropout must be at least 0 and less than 1; got nan"):
+        config.but(dropout=np.float32("nan"))
+
+
+def at_once(call):
+    """What a call raises, or returns, within two seconds."""
+    start = time.perf_counter()
+    try:
+        found = call()
+    except (TypeError, ValueError) as error:
+        found = error
+    assert time.perf_counter() - start < 2
+    return found
+
+
+@pytest.mark.parametrize(
+    "d_model, n_heads, near",
+    [
+        (10**8 + 7, 3, "1 or 100000007"),
+        (10**9 - 63, 10, "1 or 999999937"),  # a prime
+        (2**29, 3, "2 or 4"),
+        (2**29, 2**28 + 1, "268435456 or 536870912"),
+        (31_607 * 31_627, 31_610, "31607 or 31627"),
+        (36, 7, "6 or 9"),
+        (36, 37, "36"),
+    ],
+)
+def test_the_nearest_numbers_of_heads_are_found_at_once(d_model, n_heads, near):
+    error = at_once(lambda: CONFIGS["mini"].but(d_model=d_model, n_heads=n_heads))
+    assert f"(n_heads={near} would do)" in str(error)
+
+
+def test_heads_of_a_width_beyond_all_bounds_are_answered_too():
+    assert "n_heads must divide d_model" in str(at_once(lambda: check_heads(10**30, 7)))
+    assert "d_model must be at most" in str(at_once(lambda: CONFIGS["mini"].but(d_model=10**30, n_heads=7)))
+
+
+@pytest.mark.parametrize("value", [None, 5, {"n_layers": 2}, ["gpt2"], "gpt9", np.int64(3), "x" * 10**6])
+def test_what_is_no_configuration_is_refused_in_a_short_sentence(value):
+    with pytest.raises((TypeError, ValueError), match="^config must be a GPTConfig or one of mini, .*; got ") as caught:
+        configuration(value)
+    assert len(str(caught.value)) < 1_000
+
+
+@pytest.mark.parametrize("value", [["gelu"], "swish" * 1_000])
+def test_a_choice_is_one_of_the_choices_whatever_is_given(value):
+    with pytest.raises((TypeError, ValueError), match="^activation must be ") as caught:
+        CONFIGS["mini"].but(activation=value)
+    assert len(str(caught.value)) < 1_000
 
 
 def test_an_unknown_activation_is_refused_with_the_known_ones():

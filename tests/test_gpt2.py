@@ -162,9 +162,74 @@ def test_missing_and_foreign_weights_are_named(tmp_path):
     save_file(weights, tmp_path / "model.safetensors")
     with pytest.raises(RuntimeError, match="must hold transformer.h.1.mlp.c_fc.bias"):
         pretrained.load_gpt2(tmp_path)
+    with pytest.raises(ValueError, match=r"model\.safetensors: weights must hold"):
+        pretrained.load_gpt2(tmp_path)
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match="must hold config.json and .safetensors"):
         pretrained.load_gpt2(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["weight", "bias"])
+@pytest.mark.parametrize("shape", [(), (0,), (3, 3), (48, 10), (47, 144)])
+def test_weights_of_another_shape_are_named(kind, shape, tmp_path):
+    pretrained.save_gpt2(GPT(tiny("gpt2")), tmp_path)
+    weights = load_file(tmp_path / "model.safetensors") | {f"transformer.h.1.attn.c_attn.{kind}": torch.ones(shape)}
+    save_file(weights, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=rf"model\.safetensors: .*(c_attn|query)\.{kind} must be "):
+        pretrained.load_gpt2(tmp_path)
+
+
+def test_a_tied_head_that_differs_is_refused_and_one_that_does_not_is_read(tmp_path):
+    ours = GPT(tiny("gpt2")).eval()
+    pretrained.save_gpt2(ours, tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    head = weights["transformer.wte.weight"].clone()
+    save_file({**weights, "lm_head.weight": head}, tmp_path / "model.safetensors")
+    tokens = torch.randint(1_024, (1, 9))
+    assert torch.equal(pretrained.load_gpt2(tmp_path)(tokens), ours(tokens))
+    save_file({**weights, "lm_head.weight": head + 1}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"model\.safetensors: weights: head\.weight must be the token embedding"):
+        pretrained.load_gpt2(tmp_path)
+
+
+def test_a_file_beside_the_weights_is_not_read(tmp_path):
+    ours = GPT(tiny("gpt2")).eval()
+    pretrained.save_gpt2(ours, tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    save_file({name: 0 * weight for name, weight in weights.items()}, tmp_path / "z.safetensors")
+    (tmp_path / pretrained.INDEX).write_text(json.dumps({"weight_map": dict.fromkeys(weights, "z.safetensors")}))
+    tokens = torch.randint(1_024, (1, 9))
+    assert torch.equal(pretrained.load_gpt2(tmp_path)(tokens), ours(tokens))
+    (tmp_path / "model.safetensors").unlink()
+    assert not pretrained.load_gpt2(tmp_path)(tokens).any()
+    (tmp_path / pretrained.INDEX).unlink()
+    with pytest.raises(FileNotFoundError, match="must hold config.json and .safetensors"):
+        pretrained.load_gpt2(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "index, message",
+    [
+        ({}, "must say in weight_map"),
+        ({"weight_map": []}, "must say in weight_map"),
+        ({"weight_map": {"wte.weight": "../model.safetensors"}}, "must name .safetensors files of its folder"),
+        ({"weight_map": {"wte.weight": "/etc/passwd"}}, "must name .safetensors files of its folder"),
+        ({"weight_map": {"wte.weight": 5}}, "must name .safetensors files of its folder"),
+        ({"weight_map": {"wte.weight": "gone.safetensors"}}, "must be there"),
+        ({"weight_map": {"h.99.x": "z.safetensors"}}, "must hold 'h.99.x', for model.safetensors.index.json says so"),
+    ],
+)
+def test_a_wrong_index_is_named(index, message, tmp_path):
+    pretrained.save_gpt2(GPT(tiny("gpt2")), tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / "z.safetensors")
+    (tmp_path / pretrained.INDEX).write_text(json.dumps(index))
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        pretrained.load_gpt2(tmp_path)
+
+
+def test_a_model_without_biases_has_no_weights_of_a_gpt2():
+    with pytest.raises(ValueError, match="bias must be True"):
+        pretrained.to_gpt2_weights(GPT(tiny("gpt2").but(bias=False)))
 
 
 def test_without_a_connection_one_sentence_says_so():

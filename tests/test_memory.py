@@ -2,9 +2,11 @@ import importlib
 import json
 import re
 import sys
+import time
 from contextlib import nullcontext
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT
@@ -124,6 +126,7 @@ def medium_steps(draw):
         "optimizer": draw(st.sampled_from(memory.OPTIMIZERS)),
         "attention": attention,
         "checkpointing": draw(st.booleans()),
+        "accumulating": draw(st.booleans()),
     }
     return config, how
 
@@ -134,7 +137,35 @@ def test_peak_is_the_cpu_allocators(drawn):
     config, how = drawn
     predicted, real = training_memory(config, **how), trace(Step(config, **how))
     assert predicted.peak_bytes == pytest.approx(real.peak_bytes, rel=1e-3)
-    assert predicted.parameters_bytes + predicted.optimizer_bytes == real.start_bytes - 16 * positions(how)
+    standing = predicted.parameters_bytes + predicted.optimizer_bytes
+    standing += how["accumulating"] * predicted.gradients_bytes
+    assert standing == real.start_bytes - 16 * positions(how)
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps(), st.sampled_from(memory.OPTIMIZERS), st.booleans())
+def test_a_toys_peak_is_the_cpu_allocators_but_for_a_thousand_bytes(drawn, optimizer, accumulating):
+    config, how = drawn
+    how |= {"precision": "fp32", "attention": "explicit", "optimizer": optimizer, "accumulating": accumulating}
+    missing = trace(Step(config, **how)).peak_bytes - training_memory(config, **how).peak_bytes
+    assert 0 < missing < 1e-3 * training_memory(config, **how).peak_bytes + 1_000
+
+
+#: The proportions of GPT-2 XL, a sixteenth as wide.
+XL = CONFIGS["gpt2-xl"].but(vocab_size=3_141, d_model=100, context_length=64, n_layers=3)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("accumulating", [True, False])
+@pytest.mark.parametrize("checkpointing", [True, False])
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw-fused", "sgd"])
+def test_tied_weights_under_autocast_are_the_cpu_allocators(tied, accumulating, checkpointing, optimizer):
+    """Few positions: what is fullest are the embedding's gradients, where oneDNN needs nothing for itself."""
+    how = {"batch_size": 1, "sequence_length": 9, "precision": "amp-bf16", "optimizer": optimizer}
+    how |= {"checkpointing": checkpointing, "accumulating": accumulating}
+    config = XL.but(tie_weights=tied)
+    predicted, real = training_memory(config, **how), trace(Step(config, **how))
+    assert predicted.peak_bytes == pytest.approx(real.peak_bytes, rel=1e-5)
 
 
 SMALL = GPTConfig(vocab_size=1_009, context_length=128, d_model=64, n_heads=4, n_layers=2)
@@ -163,6 +194,26 @@ def test_each_moment_can_be_the_fullest(name, monkeypatch):
         assert real.peak_phase == {"forw": "forward", "opti": "optimizer"}.get(name[:4], "backward")
     with without_numbers(monkeypatch):
         assert predicted.peak_bytes == pytest.approx(tracked_peak(Step(config, **how)), rel=1e-3)
+
+
+def test_dropped_attention_weights_can_be_the_fullest_on_a_gpu(monkeypatch):
+    config = SMALL.but(vocab_size=31, d_model=16, n_heads=4, n_layers=1, attention_dropout=0.2, tie_weights=False)
+    how = {"batch_size": 2, "precision": "amp-bf16", "optimizer": "sgd"}
+    predicted = training_memory(config, **how, device="cuda")
+    assert predicted.peak.detail == "attention dropout"
+    with without_numbers(monkeypatch), gpu_operators(monkeypatch):
+        assert predicted.peak_bytes == pytest.approx(tracked_peak(Step(config, **how)), rel=1e-3)
+
+
+@pytest.mark.parametrize("vocab_size", [9, 90])
+def test_the_embeddings_gradients_meet_as_the_allocator_says(vocab_size):
+    """What flows is larger than the embedding, and smaller."""
+    config, how = SMALL.but(vocab_size=vocab_size), {"batch_size": 20, "sequence_length": 2, "optimizer": "sgd"}
+    (predicted,) = (m for m in training_memory(config, **how).moments if m.name == "end of backward")
+    real = trace(Step(config, **how))
+    meeting = zip(real.live_bytes, real.operations, strict=True)
+    fullest = max(live for live, names in meeting if any("EmbeddingBackward0" in name for name in names))
+    assert predicted.total_bytes == pytest.approx(fullest, abs=100)
 
 
 @settings(max_examples=40, deadline=None)
@@ -291,6 +342,111 @@ def test_max_batch_size_is_the_largest_that_fits(drawn, memory_bytes):
     found = max_batch_size(config, memory_bytes, **how)
     assert training_memory(config, found + 1, **how).peak_bytes > memory_bytes
     assert found == 0 or training_memory(config, found, **how).peak_bytes <= memory_bytes
+    exact = training_memory(config, found + 1, **how).peak_bytes
+    assert max_batch_size(config, exact, **how) == found + 1
+    assert max_batch_size(config, exact - 1, **how) == found
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps(), st.sampled_from(memory.OPTIMIZERS), st.booleans(), st.integers(3, 9))
+def test_the_fullest_block_is_the_first_or_the_last(drawn, optimizer, accumulating, layers):
+    """With a loop over all of them instead, nothing is fuller."""
+    config, how = drawn
+    how |= {"optimizer": optimizer, "accumulating": accumulating}
+    found = training_memory(config.but(n_layers=layers), **how)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "sorted", lambda ends: range(min(ends), max(ends) + 1), raising=False)
+        every = training_memory(config.but(n_layers=layers), **how)
+    assert len(every.moments) > len(found.moments) and every.peak == found.peak
+
+
+def test_no_size_makes_anything_wait():
+    deep = CONFIGS["gpt3-175b"].but(n_layers=10_000)
+    for call in (
+        lambda: training_memory(deep, 1, checkpointing=True),
+        lambda: max_batch_size(deep, 10**18),
+        lambda: max_batch_size("mini", 10**18),
+        lambda: inference_memory(deep),
+        lambda: kv_cache_bytes(deep, 10**18),
+        lambda: process_shares(deep, 100_000, "ddp"),
+        lambda: process_shares(deep, 10_000, "fsdp"),
+    ):
+        start = time.perf_counter()
+        assert call()
+        assert time.perf_counter() - start < 2
+    for call, message in (
+        (lambda: process_shares("mini", 10**9, "ddp"), "processes must be at most 100000; got 1000000000"),
+        (lambda: max_batch_size("mini", 10**30), f"memory_bytes must be at most {10**18}; got {10**30}"),
+        (lambda: training_memory("mini", 10**30), f"batch_size must be at most {10**18}; got {10**30}"),
+        (lambda: training_memory("mini", 1, 10**5_000), "sequence_length must be .* got an int of 16610 bits"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+@pytest.mark.parametrize("number", [np.int32, np.int64, np.uint16])
+def test_numpys_ints_count_exactly(number):
+    for found, expected in (
+        (training_memory("homework", number(4), number(512)), training_memory(HOMEWORK, 4, 512)),
+        (kv_cache_bytes("homework", number(3), number(9)), kv_cache_bytes(HOMEWORK, 3, 9)),
+        (inference_memory("homework", number(300)), inference_memory(HOMEWORK, 300)),
+        (process_shares("homework", number(3), "fsdp"), process_shares(HOMEWORK, 3, "fsdp")),
+        (max_batch_size("homework", np.int64(10**11)), max_batch_size(HOMEWORK, 10**11)),
+    ):
+        assert found == expected
+    assert type(kv_cache_bytes("homework", number(3))) is type(training_memory("mini", number(1)).saved_bytes) is int
+
+
+OF_A_CONFIGURATION = {
+    "training_memory": lambda config: training_memory(config, 1),
+    "max_batch_size": lambda config: max_batch_size(config, 10**9),
+    "kv_cache_bytes": kv_cache_bytes,
+    "inference_memory": inference_memory,
+    "process_shares": lambda config: process_shares(config, 2, "ddp"),
+    "Step": lambda config: Step(config, 1),
+}
+
+
+@pytest.mark.parametrize("name", OF_A_CONFIGURATION)
+@pytest.mark.parametrize("config", [None, 5, {}, "gpt9", ["mini"]])
+def test_what_is_no_configuration_is_named(name, config):
+    with pytest.raises((TypeError, ValueError), match="config must be a GPTConfig or one of"):
+        OF_A_CONFIGURATION[name](config)
+
+
+@pytest.mark.parametrize("value", [-1, 0, float("nan"), 2.5, True, "8", [1]])
+def test_what_is_no_size_is_named(value):
+    for name, call in (
+        ("batch_size", lambda: training_memory("mini", value)),
+        ("sequence_length", lambda: training_memory("mini", 1, value)),
+        ("batch_size", lambda: kv_cache_bytes("mini", value)),
+        ("length", lambda: kv_cache_bytes("mini", 1, value)),
+        ("batch_size", lambda: inference_memory("mini", value)),
+        ("memory_bytes", lambda: max_batch_size("mini", value)),
+        ("processes", lambda: process_shares("mini", value, "ddp")),
+        ("batch_size", lambda: Step("mini", value)),
+        ("sequence_length", lambda: Step("mini", 1, value)),
+    ):
+        with pytest.raises((TypeError, ValueError), match=f"^{name} must be "):
+            call()
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [("precision", "fp8"), ("optimizer", "lion"), ("attention", "flash"), ("device", "tpu"), ("checkpointing", 1),
+     ("accumulating", "yes")],
+)  # fmt: skip
+def test_a_steps_settings_are_named(name, value):
+    for call in (Step, training_memory):
+        with pytest.raises((TypeError, ValueError), match=f"^{name} must be "):
+            call("mini", 1, **{name: value})
+
+
+@pytest.mark.parametrize("value", ["8", None, True, float("nan"), float("inf"), 10**400, [1]])
+def test_only_numbers_are_bytes(value):
+    with pytest.raises((TypeError, ValueError), match="size_bytes must be a "):
+        memory.in_gigabytes(value)
+    assert memory.in_gigabytes(np.int64(2 * 10**9)) == memory.in_gigabytes(2e9) == "2.00 GB (1.86 GiB)"
 
 
 @settings(max_examples=50, deadline=None)
@@ -430,7 +586,7 @@ def test_other_impossible_arguments_are_named():
         inference_memory(SMALL, precision="amp-bf16")
     with pytest.raises(TypeError, match="cache must be True or False; got None"):
         inference_memory(SMALL, cache=None)
-    with pytest.raises(ValueError, match="sequence_length must be at most context_length=128; got 999"):
+    with pytest.raises(ValueError, match="^length must be at most context_length=128; got 999"):
         kv_cache_bytes(SMALL, length=999)
     with pytest.raises(ValueError, match="strategy must be one of ddp, zero1, zero2, zero3, fsdp, tensor; got 'pp'"):
         process_shares(SMALL, 2, "pp")

@@ -1,5 +1,6 @@
 import re
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -106,7 +107,7 @@ def test_summary_counts_bytes_by_dtype():
 @pytest.mark.parametrize(
     "number, text",
     [(0, "0"), (999, "999"), (1_000, "1.0 K"), (2_362_368, "2.4 M"), (99_900_000, "99.9 M"), (301_771_520, "301 M"),
-     (174_604_259_328, "174 B"), (10**12, "1.0 T"), (10**16, "10000 T")],
+     (174_604_259_328, "174 B"), (10**12, "1.0 T"), (10**16, "10000 T"), (100_000_000, "100 M"), (1, "1")],
 )  # fmt: skip
 def test_short(number, text):
     assert short(number) == text
@@ -115,6 +116,67 @@ def test_short(number, text):
 def test_short_refuses_what_is_no_count():
     with pytest.raises(ValueError, match="number must be at least 0; got -1"):
         short(-1)
+
+
+@pytest.mark.parametrize("number", [2.5, True, "8", None, np.float64(3)])
+def test_short_takes_ints_alone(number):
+    with pytest.raises(TypeError, match="number must be an int; got"):
+        short(number)
+    assert short(np.int64(2_362_368)) == "2.4 M" and short(100_000_000) == "100 M" and short(100) == "100"
+    assert short(100_900_000) == "100 M" and short(1_000_000) == "1.0 M" and short(10**15) == "1000 T"
+
+
+FORMULAS = {
+    "attention": lambda C, b=True: parameters.attention_params(C, b),
+    "feed-forward": lambda C, b=True: parameters.feed_forward_params(C, C, b),
+    "feed-forward F": lambda C, b=True: parameters.feed_forward_params(8, C, b),
+    "norm": lambda C, b=True: parameters.norm_params(C, b),
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+@pytest.mark.parametrize("value", [-1, 0, float("nan"), 2.5, True, "8", None, [8], np.float32(8)])
+def test_a_formula_refuses_what_is_no_size(name, value):
+    with pytest.raises((TypeError, ValueError), match="^(d_model|d_ff) must be "):
+        FORMULAS[name](value)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_a_formula_counts_exactly_from_numpys_ints(name):
+    large = 100_000
+    for integer in (np.int32, np.int64, np.uint32):
+        for bias in (True, False):
+            found = FORMULAS[name](integer(large), np.bool_(bias))
+            assert type(found) is int and found == FORMULAS[name](large, bias) > 0
+    assert FORMULAS[name](np.int8(100)) == FORMULAS[name](100)
+    with pytest.raises(TypeError, match="bias must be True or False; got 2"):
+        FORMULAS[name](8, 2)
+
+
+OF_A_MODEL = (params_by_group, count_params, by_module, parameters.rule_of_thumb)
+
+
+@pytest.mark.parametrize("formula", OF_A_MODEL)
+def test_a_configurations_name_will_do_and_nothing_else(formula):
+    assert str(formula("homework")) == str(formula(CONFIGS["homework"]))
+    for value in (None, 5, {}, "gpt9", [CONFIGS["mini"]]):
+        with pytest.raises((TypeError, ValueError), match="config must be a GPTConfig or one of"):
+            formula(value)
+
+
+@pytest.mark.parametrize("names", ["gpt2", None, 5, [5], ["gpt9"], [CONFIGS["mini"]]])
+def test_a_family_is_of_names(names):
+    with pytest.raises((TypeError, ValueError), match="names must be"):
+        parameters.family(names)
+
+
+@pytest.mark.parametrize("module", [None, 5, "gpt2", CONFIGS["mini"], {}])
+def test_only_modules_are_counted(module):
+    for counting in (count, summary):
+        with pytest.raises(TypeError, match="module must be a torch.nn.Module; got"):
+            counting(module)
+    with pytest.raises(TypeError, match="trainable must be True or False; got 1"):
+        count(nn.Linear(2, 2), trainable=1)
 
 
 def test_family_shows_the_rules_error():

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import traitlets
 
-from minigpt.config import CONFIGS, GPTConfig, check_choice, configuration
+from minigpt.config import CONFIGS, MAX_SIZES, GPTConfig, check_choice, configuration, shown
 from minigpt.memory import (
     ATTENTIONS,
     DEVICES,
@@ -16,6 +16,7 @@ from minigpt.memory import (
     training_memory,
 )
 from minigpt.widgets.explorer import Explorer, Refused, bundle, checked
+from minigpt.widgets.parameters import Size
 
 #: What a configuration is called that is none of `CONFIGS`.
 OWN = "your own"
@@ -58,8 +59,8 @@ class MemoryExplorer(Explorer):
 
     configs = traitlets.List(read_only=True).tag(sync=True)
     config_name = traitlets.Unicode().tag(sync=True)
-    batch_size = traitlets.Int(1, min=1, max=MAX_BATCH_SIZE).tag(sync=True)
-    sequence_length = traitlets.Int(None, allow_none=True).tag(sync=True)
+    batch_size = Size(MAX_BATCH_SIZE).tag(sync=True)
+    sequence_length = Size(MAX_SIZES["context_length"], None, allow_none=True).tag(sync=True)
     precision = traitlets.Unicode("fp32").tag(sync=True)
     optimizer = traitlets.Unicode("adamw").tag(sync=True)
     attention = traitlets.Unicode("explicit").tag(sync=True)
@@ -76,7 +77,9 @@ class MemoryExplorer(Explorer):
         name = next((name for name, named in CONFIGS.items() if named == config), OWN)
         self._configs = {**CONFIGS, name: config}
         if training_memory(self._configs[name], MAX_BATCH_SIZE).peak_bytes >= 2**53:
-            raise ValueError(f"config must take less than 2^53 bytes with {MAX_BATCH_SIZE:,} sequences; got {config}")
+            raise ValueError(
+                f"config must take less than 2^53 bytes with {MAX_BATCH_SIZE:,} sequences; got {shown(config)}"
+            )
         self.set_trait("configs", [[name, asdict(each)] for name, each in self._configs.items()])
         super().__init__(config_name=name, **settings)
         self.set_trait("description", self._describe())

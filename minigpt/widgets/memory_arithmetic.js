@@ -145,17 +145,18 @@ export function stepMoments(config, settings) {
   moment("start of backward", "log softmax", 0, everything, Z + 2 * loss + L * state);
   const E = r * V * C;
   const scored = everything - head.loss + targets;
-  if (casts) moment("backward of the head", "cast", E, scored - head.head, Z + R + e * V * C);
-  moment("backward of the head", "product", 0, scored, 2 * Z + n + e * V * C);
+  const states = L * state;
+  if (casts) moment("backward of the head", "cast", E, scored - head.head, Z + states + R + e * V * C);
+  moment("backward of the head", "product", 0, scored, 2 * Z + states + n + e * V * C);
   const norm = r * (C + bias * C);
-  moment("backward of the head", "last norm", E, scored - head.head, Z + 2 * R + norm);
+  moment("backward of the head", "last norm", E, scored - head.head, Z + states + 2 * R + norm);
 
   // Backward: the blocks, from the last to the first.
   const name = "backward of a block";
   const expand = r * (F * C + bias * F);
   const contract = r * (F * C + bias * C);
   const projection = r * (C * C + bias * C);
-  for (let done = 0; done < L; done++) {
+  for (const done of new Set([0, L - 1])) {
     let gradients = E + norm + done * (expand + contract + 4 * projection + 2 * norm);
     const others = below + (L - done - 1) * kept;
     const held = Z + R + (L - done) * state;

@@ -2,12 +2,30 @@
 
 import traitlets
 
-from minigpt.config import CONFIGS, GPTConfig, configuration
+from minigpt.config import CONFIGS, MAX_SIZES, GPTConfig, check_size, configuration
 from minigpt.parameters import count_params
-from minigpt.widgets.explorer import Explorer, bundle
+from minigpt.widgets.explorer import Explorer, Refused, bundle
 
 #: The fields of `GPTConfig` that have a control.
 FIELDS = ("n_layers", "d_model", "n_heads", "vocab_size", "context_length", "tie_weights")
+
+
+#: The widest model. With it and the other sizes at their largest, JavaScript still counts exactly.
+MAX_D_MODEL = 100_000
+
+
+class Size(traitlets.Int):
+    """A trait that is an int from 1 to a largest one; NumPy's will do, True won't."""
+
+    def __init__(self, most: int, default_value=1, **options):
+        super().__init__(default_value, **options)
+        self.most = most
+
+    def validate(self, obj, value) -> int:
+        try:
+            return check_size(self.name, value, self.most)
+        except (TypeError, ValueError) as error:
+            raise Refused(str(error)) from error
 
 
 class ParameterExplorer(Explorer):
@@ -19,9 +37,11 @@ class ParameterExplorer(Explorer):
         config: what to begin with, a `GPTConfig` or the name of one in `CONFIGS`.
 
     Attributes:
-        n_layers, d_model, n_heads, vocab_size, context_length, tie_weights: the fields of `GPTConfig`.
+        n_layers, d_model, n_heads, vocab_size, context_length, tie_weights: the fields of `GPTConfig`, d_model
+            up to 100,000.
 
     Raises:
+        TraitError: a size is set to what is no int or too large; it stays what it was.
         TypeError: config is neither a configuration nor a name.
         ValueError: config has no such name, or has no biases or another F than 4·C.
 
@@ -34,11 +54,11 @@ class ParameterExplorer(Explorer):
     _esm = bundle("parameters.js")
 
     presets = traitlets.List(read_only=True).tag(sync=True)
-    n_layers = traitlets.Int(min=1).tag(sync=True)
-    d_model = traitlets.Int(min=1).tag(sync=True)
-    n_heads = traitlets.Int(min=1).tag(sync=True)
-    vocab_size = traitlets.Int(min=1).tag(sync=True)
-    context_length = traitlets.Int(min=1).tag(sync=True)
+    n_layers = Size(MAX_SIZES["n_layers"]).tag(sync=True)
+    d_model = Size(MAX_D_MODEL).tag(sync=True)
+    n_heads = Size(MAX_D_MODEL).tag(sync=True)
+    vocab_size = Size(MAX_SIZES["vocab_size"]).tag(sync=True)
+    context_length = Size(MAX_SIZES["context_length"]).tag(sync=True)
     tie_weights = traitlets.Bool().tag(sync=True)
 
     def __init__(self, config: GPTConfig | str = "homework"):
