@@ -4,11 +4,11 @@ A checkpoint is one safetensors file: parameters, the optimizer's states, and in
 the run needs. It replaces the one before it in a single step. Nothing is unpickled.
 """
 
-import fcntl
 import json
+import math
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
@@ -16,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from minigpt.files import write_files
-from minigpt.parallel import like, reshard, whole
+from minigpt.files import locked, write_files
+from minigpt.parallel import Processes, like, local, reshard, whole
 
 
 def write_checkpoint(path: str | Path, tensors: dict[str, Tensor], facts: dict) -> None:
@@ -42,7 +42,8 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not a checkpoint, or a part of it was lost or altered.
+        ValueError: it is not a checkpoint, a part of it was lost or altered, or what it says of the
+            run is impossible.
     """
     path = Path(path)
     if not path.is_file():
@@ -57,7 +58,29 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
         raise ValueError(f"{path} must be a checkpoint; it holds tensors and nothing about a run")
     if header["crc32"] != str(checksum(tensors, header["facts"])):
         raise ValueError(f"{path} is damaged: its content doesn't fit its checksum. It was left as it is")
-    return tensors, json.loads(header["facts"])
+    try:
+        facts = json.loads(header["facts"])
+        check_facts(facts)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} must be a checkpoint; what it says of the run is wrong: {error}") from None
+    return tensors, facts
+
+
+def check_facts(facts: dict) -> None:
+    """Raise if what a checkpoint says of a run can't be; what it doesn't say is let pass."""
+    if not isinstance(facts, dict):
+        raise ValueError(f"facts must be an object; got {facts!r}")
+    for name in ("config", "settings", "data", "scaler"):
+        if not isinstance(facts.get(name, {}), dict):
+            raise ValueError(f"{name} must be an object; got {facts[name]!r}")
+    step, seconds = facts.get("step", 0), facts.get("seconds", 0.0)
+    if isinstance(step, bool) or not isinstance(step, int) or step < 0:
+        raise ValueError(f"step must be a whole number of at least 0; got {step!r}")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+        raise ValueError(f"seconds must be a number of at least 0; got {seconds!r}")
+    steps = facts.get("settings", {}).get("steps", math.inf)
+    if not isinstance(steps, int | float) or step > steps:
+        raise ValueError(f"step must be at most steps={steps!r}; got {step}")
 
 
 def checksum(tensors: dict[str, Tensor], facts: str) -> int:
@@ -90,20 +113,42 @@ def training_state(model: nn.Module, optimizer: torch.optim.Optimizer | None, ke
     return tensors
 
 
-@contextmanager
-def only_run_in(folder: Path) -> Iterator[None]:
+def only_run_in(folder: Path) -> AbstractContextManager[Callable[[], None]]:
     """Let no other process train into a folder meanwhile; a killed process lets go of it.
+
+    Within it, what it yields is called before each write: see `files.locked`.
 
     Raises:
         RuntimeError: another does already.
+        OSError: the folder can't be made, or there is a link in the lock's place.
     """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"out must be a folder; got {str(folder)!r}, which is none")
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RuntimeError(f"{folder} must be free; another process is training into it") from None
-        yield
+    return locked(folder / ".lock", f"{folder} must be free; another process is training into it")
+
+
+@torch.no_grad()
+def check_numbers(model: nn.Module, optimizer: torch.optim.Optimizer, processes: Processes, step: int) -> None:
+    """Raise rather than replace a good checkpoint by one of a model that is lost. All processes have to call it.
+
+    All parameters and optimizer states are looked at, for a loss says nothing of the step after it.
+    A parameter is lost, too, if its square is too large for 32 bits: no matrix product could use it.
+
+    Raises:
+        FloatingPointError: one is nan or infinite; the message names the first such parameter.
+    """
+    lost = []
+    for name, parameter in model.named_parameters():
+        length = torch.linalg.vector_norm(local(parameter).float())  # (), nan or infinite if a number is
+        states = optimizer.state.get(parameter, {}).values()
+        if not (length.isfinite() and all(local(state).isfinite().all() for state in states)):
+            lost.append(name)
+    if processes.sum(torch.tensor(len(lost))):
+        raise FloatingPointError(
+            f"after step {step} {lost[0] if lost else 'a shard elsewhere'}, or what the optimizer knows of it, is nan "
+            f"or infinite: the model is lost; the last checkpoint is kept. A lower learning_rate may help"
+        )
 
 
 @torch.no_grad()
@@ -111,7 +156,8 @@ def restore(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[st
     """Put what `training_state` returned into a model and its optimizer, sharded as they are.
 
     Raises:
-        ValueError: the tensors are another model's.
+        ValueError: the tensors are another model's or another optimizer's, or they hold nan or
+            infinite numbers; nothing is changed then.
     """
     parameters = dict(model.named_parameters())
     ours = {name: tuple(p.shape) for name, p in parameters.items()}
@@ -120,13 +166,27 @@ def restore(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[st
         differ = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
         name = differ[0]
         raise ValueError(f"tensors must be the model's; {name} must be {ours.get(name)}, got {theirs.get(name)}")
+    states = {}
+    for key, tensor in tensors.items():
+        kind, _, rest = key.partition("/")
+        if kind not in ("model", "optimizer"):
+            continue
+        name, _, field = rest.rpartition("/") if kind == "optimizer" else (rest, "", "parameter")
+        if name not in parameters or field not in ("parameter", "step", "exp_avg", "exp_avg_sq"):
+            raise ValueError(f"tensors must be the model's and AdamW's; got {key}")
+        shape = () if field == "step" else ours[name]
+        if tuple(tensor.shape) != shape or not tensor.is_floating_point() or not tensor.isfinite().all():
+            raise ValueError(f"tensors must hold finite numbers; {key}, {shape}, does not")
+        if kind == "optimizer":
+            states.setdefault(name, {})[field] = tensor
+    for name, found in states.items():
+        if len(found) != 3 or len(states) != len(parameters):
+            raise ValueError(f"tensors must have AdamW's step, exp_avg and exp_avg_sq of all parameters; not of {name}")
     for name, parameter in parameters.items():
         parameter.copy_(like(tensors[f"model/{name}"], parameter))
     optimizer.state.clear()
-    for key, tensor in tensors.items():
-        kind, _, rest = key.partition("/")
-        if kind == "optimizer":
-            name, _, field = rest.rpartition("/")
-            parameter = parameters[name]
-            one = tensor.dim() == 0  # the count of steps, which is never sharded
-            optimizer.state[parameter][field] = tensor.to(parameter.device) if one else like(tensor, parameter)
+    for name, found in states.items():
+        parameter = parameters[name]
+        for field, tensor in found.items():  # the count of steps is never sharded
+            placed = tensor.to(parameter.device) if field == "step" else like(tensor, parameter)
+            optimizer.state[parameter][field] = placed

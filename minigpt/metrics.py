@@ -3,6 +3,8 @@
 import csv
 import io
 import secrets
+import stat
+import warnings
 from pathlib import Path
 
 from minigpt.files import write_files
@@ -27,32 +29,74 @@ TRACKERS = ("tensorboard", "wandb")
 class MetricsFile:
     """A CSV file, a row at a time; each row is in the file as soon as it is written.
 
-    Numbers are written in full: what is read back is what was measured, bit for bit.
+    Numbers are written in full: what is read back is what was measured, bit for bit. If the file
+    is deleted, cut or replaced meanwhile, the next row brings back the others.
 
     Args:
         path: the file; the rows it has up to `step` are kept, the others dropped.
         step: where the run goes on; 0 begins anew.
+        saved: the file's text as a checkpoint has it, which counts if the file says less.
+
+    Raises:
+        ValueError: the run goes on, nothing was saved, and the file is not there or damaged.
     """
 
-    def __init__(self, path: str | Path, step: int = 0):
+    def __init__(self, path: str | Path, step: int = 0, saved: str | None = None):
         self.path = Path(path)
-        #: The rows that were kept.
-        self.kept = [row for row in read_metrics(path) if row["step"] <= step] if step and self.path.is_file() else []
-        text = lines([dict(zip(COLUMNS, COLUMNS, strict=True)), *self.kept])
-        write_files({self.path: lambda path: path.write_text(text, encoding="utf-8")})
+        self.rows = rows_until(self.path, step, saved) if step else []
+        self.write_all()
 
     def write(self, row: dict) -> None:
+        self.rows.append(row)
+        if not self.is_as_it_was_left():
+            self.write_all()
+            return
         with self.path.open("a", encoding="utf-8", newline="") as file:
             file.write(lines([row]))
+        self.size_bytes = self.path.stat().st_size
+
+    def write_all(self) -> None:
+        write_files({self.path: lambda path: path.write_text(self.text(), encoding="utf-8", newline="")})
+        self.size_bytes = self.path.stat().st_size
+
+    def is_as_it_was_left(self) -> bool:
+        """Whether the path is still a file of its own (no link, no device), as long as it was."""
+        try:
+            there = self.path.lstat()
+        except FileNotFoundError:
+            return False
+        return stat.S_ISREG(there.st_mode) and there.st_size == self.size_bytes
+
+    def text(self) -> str:
+        """The whole file."""
+        return lines([dict(zip(COLUMNS, COLUMNS, strict=True)), *self.rows])
 
     def close(self) -> None:
         """Nothing is left to write."""
 
 
+def rows_until(path: Path, step: int, saved: str | None) -> list[dict]:
+    """The rows up to a step: those of the file, or what the checkpoint has saved of it, if that differs."""
+    try:
+        rows = [row for row in read_metrics(path) if row["step"] <= step]
+        if saved is None and not (rows and rows[0]["step"] == 0):
+            raise ValueError(f"{path} must begin with the row of step 0; it does not")
+    except (OSError, ValueError) as error:
+        if saved is None:
+            raise ValueError(f"the run goes on at step {step} and needs its metrics, but {error}") from None
+        rows = []
+    if saved is None:
+        return rows
+    kept = [row for row in parsed(saved, str(path)) if row["step"] <= step]
+    if lines(rows) != lines(kept):
+        warnings.warn(f"{path} was not as it was left; its rows up to step {step} were restored", stacklevel=2)
+    return kept
+
+
 def lines(rows: list[dict]) -> str:
     """Rows as CSV."""
     text = io.StringIO()
-    csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n").writerows(
+    csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n").writerows(
         {name: "" if value is None else value for name, value in row.items()} for row in rows
     )
     return text.getvalue()
@@ -62,11 +106,38 @@ def read_metrics(path: str | Path) -> list[dict]:
     """The rows of a metrics.csv: numbers, or None where nothing was measured.
 
     A last line that a killed run left half written is dropped.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no such table; the message names the file, and the line.
     """
-    text = Path(path).read_text(encoding="utf-8")
-    complete = text[: text.rfind("\n") + 1]
-    rows = list(csv.DictReader(io.StringIO(complete)))
-    return [{name: number(value) for name, value in row.items()} for row in rows]
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} must be a file; there is none")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} must be UTF-8; {error}") from None
+    return parsed(text, str(path))
+
+
+def parsed(text: str, name: str) -> list[dict]:
+    """`read_metrics` of a text, called by some name if it is no such table."""
+    table = csv.reader(io.StringIO(text[: text.rfind("\n") + 1]))
+    rows = []
+    try:
+        columns = next(table, [])
+        if "step" not in columns:
+            raise ValueError("the first line must name the columns, step among them")
+        for row in table:
+            if len(row) != len(columns):
+                raise ValueError(f"there must be {len(columns)} values; got {len(row)}")
+            rows.append({column: number(value) for column, value in zip(columns, row, strict=True)})
+            if not isinstance(rows[-1]["step"], int):
+                raise ValueError(f"step must be a whole number; got {rows[-1]['step']}")
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{name} is damaged in line {max(1, table.line_num)}: {error}") from None
+    return rows
 
 
 def number(text: str) -> int | float | None:
@@ -119,7 +190,7 @@ class WeightsAndBiases:
         known = folder / "wandb" / "run_id.txt"  # a run that goes on is the same run
         if not (step and known.is_file()):
             known.parent.mkdir(parents=True, exist_ok=True)
-            known.write_text(secrets.token_hex(4), encoding="utf-8")
+            write_files({known: lambda path: path.write_text(secrets.token_hex(4), encoding="utf-8")})
         run_id = known.read_text(encoding="utf-8")
         self.run = wandb.init(
             project="minigpt", name=folder.name, id=run_id, resume="allow", dir=folder, config=settings

@@ -38,17 +38,8 @@ class Processes:
     """
 
     def __init__(self, parallel: str | None = None, device: str | None = None):
-        if parallel is not None:
-            check_choice("parallel", parallel, PARALLEL)
-        if parallel and not under_torchrun():
-            raise ValueError(f"parallel={parallel!r} must be started by torchrun; it was not")
-        if not parallel:
-            self.rank, self.count, local_rank = 0, 1, 0
-        else:
-            self.rank, self.count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-            local_rank = int(os.environ["LOCAL_RANK"])
         self.parallel = parallel
-        self.device = torch.device(checked_device(device or fastest_device(parallel), local_rank))
+        self.rank, self.count, local_rank, self.device = start(parallel, device)
         if parallel:
             if self.device.type == "cuda":  # each process on a GPU of its own
                 self.device = torch.device("cuda", local_rank)
@@ -119,6 +110,18 @@ class Processes:
             dist.destroy_process_group()
 
 
+def start(parallel: str | None, device: str | None) -> tuple[int, int, int, torch.device]:
+    """Which process this is, of how many, which of its machine, and its device; see `Processes`."""
+    if parallel is not None:
+        check_choice("parallel", parallel, PARALLEL)
+    if parallel and not under_torchrun():
+        raise ValueError(f"parallel={parallel!r} must be started by torchrun; it was not")
+    rank, count, local_rank = 0, 1, 0
+    if parallel:
+        rank, count, local_rank = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+    return rank, count, local_rank, torch.device(checked_device(device or fastest_device(parallel), local_rank))
+
+
 def under_torchrun() -> bool:
     """Whether torchrun started this process."""
     return "LOCAL_RANK" in os.environ
@@ -137,8 +140,12 @@ def fastest_device(parallel: str | None = None) -> str:
 
 def checked_device(device: str, local_rank: int) -> str:
     """The device, if it is there, and there are enough of them."""
-    if device.partition(":")[0] not in devices():
-        raise ValueError(f"device must be one of {', '.join(devices())}; got {device!r}")
+    kind, _, number = device.partition(":") if isinstance(device, str) else ("", "", "")
+    counts = {"cuda": torch.cuda.device_count(), "mps": 1, "cpu": 1}
+    right = kind in devices() and (device == kind or number.isdecimal() and int(number) < counts[kind])
+    if not right:
+        numbered = f", or one of {counts['cuda']} GPUs as cuda:0" if "cuda" in devices() else ""
+        raise ValueError(f"device must be one of {', '.join(devices())}{numbered}; got {device!r}")
     if device == "cuda" and local_rank >= torch.cuda.device_count():
         raise ValueError(f"there must be a GPU for each process of a machine; there are {torch.cuda.device_count()}")
     return device
@@ -149,6 +156,11 @@ def reshard(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, FSDPModule):
             module.reshard()
+
+
+def local(tensor: Tensor) -> Tensor:
+    """What this process holds of a tensor: its shard, or all of it."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """Text to token ids and back: byte-level byte-pair encoding, trained here, or GPT-2's own."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -8,27 +10,39 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from minigpt.config import check_size
 
 #: The token that ends a document. It stands for no bytes, and is learned like any other.
+#: Written out in a text it is that token, too. `Tokenizer.decode` leaves it out, unless it is
+#: called with skip_special_tokens=False.
 END_OF_TEXT = "<|endoftext|>"
+#: The most tokens a vocabulary can have here; the largest in use have some 260,000.
+MOST_TOKENS = 1_000_000
+#: A longer word (a genome, a picture in base64) is learned from in parts of so many characters:
+#: the time it takes grows with the square of a word's length.
+LONGEST_WORD = 1_000
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
-    """Learn a byte-level byte-pair encoding: every text can be written in it, and read back.
+    """Learn a byte-level byte-pair encoding, in which every text can be written without loss.
 
     It begins with the 256 bytes and joins the most frequent neighbours, again and again, until
-    there are vocab_size tokens. The same texts give the same tokenizer.
+    there are vocab_size tokens. The same texts give the same tokenizer. `END_OF_TEXT` in a text is
+    the end of one and nothing to learn from: encoding makes one token of it, which `decode` leaves
+    out, unless it is called with skip_special_tokens=False.
 
     Args:
         texts: what to learn from; read once.
         vocab_size: V, the number of tokens, of which 256 are the bytes and one is `END_OF_TEXT`.
 
     Raises:
-        ValueError: V is less than 257, or the texts are too short to have that many tokens.
+        ValueError: V is less than 257 or more than `MOST_TOKENS`, or the texts are too short to
+            have that many tokens.
 
     Source: Sennrich et al. (2016); on bytes, Radford et al. (2019), section 2.2.
     """
     check_size("vocab_size", vocab_size)
     if vocab_size < 257:
         raise ValueError(f"vocab_size must be at least 257, the bytes and {END_OF_TEXT}; got {vocab_size}")
+    if vocab_size > MOST_TOKENS:
+        raise ValueError(f"vocab_size must be at most {MOST_TOKENS:,}; got {vocab_size}")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -38,11 +52,39 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator(learnable(texts), trainer)
     learned = tokenizer.get_vocab_size()
     if learned < vocab_size:
         raise ValueError(f"vocab_size must be at most {learned}, all that these texts have; got {vocab_size}")
     return tokenizer
+
+
+def learnable(texts: Iterable[str]) -> Iterator[str]:
+    """Texts without `END_OF_TEXT`, and with words, or runs of spaces, of at most `LONGEST_WORD` characters."""
+    long = re.compile(rf"\S{{{LONGEST_WORD}}}|\s{{{LONGEST_WORD}}}")
+    for text in texts:
+        for part in text.split(END_OF_TEXT):
+            begin = 0
+            for word in long.finditer(part):
+                yield part[begin : word.end()]
+                begin = word.end()
+            yield part[begin:]
+
+
+def read_tokenizer(path: str | Path) -> Tokenizer:
+    """The tokenizer in a `tokenizer.json`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, or no tokenizer; the message names it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} must be a file with a tokenizer; there is none")
+    try:
+        return Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    except Exception as error:  # the library raises a bare Exception whatever goes wrong
+        raise ValueError(f"{path} must hold a tokenizer; it is damaged, or something else: {error}") from None
 
 
 def gpt2_tokenizer() -> Tokenizer:

@@ -14,7 +14,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -27,13 +27,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from minigpt import pretrained
-from minigpt.checkpoint import only_run_in, read_checkpoint, restore, training_state, write_checkpoint
+from minigpt.checkpoint import check_numbers, only_run_in, read_checkpoint, restore, training_state, write_checkpoint
 from minigpt.config import CONFIGS, GPTConfig, check_choice, check_size, configuration
-from minigpt.data import Batches, Data, open_data, prepare
+from minigpt.data import Batches, Data, check_count, open_data, prepare
 from minigpt.evaluation import Evaluation, evaluate
 from minigpt.metrics import COLUMNS, TRACKERS, MetricsFile, open_tracker
 from minigpt.model import GPT
-from minigpt.parallel import PARALLEL, Processes, under_torchrun, whole
+from minigpt.parallel import PARALLEL, Processes, start, under_torchrun, whole
 from minigpt.tokenizer import gpt2_tokenizer
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -46,7 +46,8 @@ class TrainConfig:
     Args:
         steps: how many times the parameters are changed.
         batch_size: sequences a step, over all processes.
-        accumulate: read each process's share of a batch in so many parts, to save memory.
+        accumulate: read each process's share of a batch in so many parts, to save memory: a step
+            takes what `memory.training_memory` says for batch_size / accumulate sequences.
         learning_rate: the highest, reached after the warm-up.
         warmup_steps: over so many steps the rate grows from 0, in a straight line.
         final_share: the share of the highest rate that the cosine falls to at the last step.
@@ -92,21 +93,28 @@ class TrainConfig:
     def intervals(self) -> tuple[int, int, int]:
         return self.log_every, self.evaluate_every, self.checkpoint_every
 
+    #: The most that a number may be: more is a slip of the pen, or nothing could hold it.
+    MOST = MappingProxyType(
+        {
+            **dict.fromkeys(("batch_size", "accumulate"), 65_536),
+            **dict.fromkeys(("learning_rate", "weight_decay"), 1_000),
+            "clip_norm": 1e30,
+            "seed": 2**64 - 1,
+        }
+    )
     #: What may be changed when a run goes on: it changes what is said of the run, not the run.
     FREE = ("log_every", "evaluate_every", "checkpoint_every", "evaluate_tokens", "final_tokens")
 
     def __post_init__(self):
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.type is int and field.name not in ("warmup_steps", "seed"):
-                check_size(field.name, value)
-            elif field.type is int:
-                if isinstance(value, bool) or not isinstance(value, int):
-                    raise TypeError(f"{field.name} must be an int; got {value!r} ({type(value).__name__})")
-                if value < 0:
-                    raise ValueError(f"{field.name} must be at least 0; got {value}")
+            if field.type is int:
+                (check_count if field.name in ("warmup_steps", "seed") else check_size)(field.name, value)
             elif field.type is float:
                 self.check_number(field.name, value)
+            most = self.MOST.get(field.name, 10**12 if field.type is int else math.inf)
+            if field.type is not str and value > most:
+                raise ValueError(f"{field.name} must be at most {most:,}; got {value}")
         check_choice("precision", self.precision, PRECISIONS)
         if self.batch_size % self.accumulate:
             raise ValueError(f"accumulate must divide batch_size={self.batch_size}; got {self.accumulate}")
@@ -115,13 +123,13 @@ class TrainConfig:
     def check_number(name: str, value) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise TypeError(f"{name} must be a number; got {value!r} ({type(value).__name__})")
-        low, high = {"final_share": (0, 1), "beta1": (0, 1), "beta2": (0, 1)}.get(name, (0, math.inf))
-        above = value > low if name in ("learning_rate", "clip_norm") else value >= low
-        below = value <= high if name == "final_share" else value < high
+        most = {"final_share": 1, "beta1": 1, "beta2": 1}.get(name)
+        above = value > 0 if name in ("learning_rate", "clip_norm") else value >= 0
+        below = most is None or (value <= most if name == "final_share" else value < most)
         if not (above and below):
             least = "more than" if name in ("learning_rate", "clip_norm") else "at least"
-            most = "" if high == math.inf else f" and {'at most' if name == 'final_share' else 'less than'} {high}"
-            raise ValueError(f"{name} must be {least} {low}{most}; got {value}")
+            end = "" if most is None else f" and {'at most' if name == 'final_share' else 'less than'} {most}"
+            raise ValueError(f"{name} must be {least} 0{end}; got {value}")
 
 
 #: How the configurations of those names are trained, if nothing else is said.
@@ -143,7 +151,11 @@ RECIPES: Mapping[str, TrainConfig] = MappingProxyType(
 
 
 def learning_rate(step: int, settings: TrainConfig) -> float:
-    """The rate of step 0, 1, ...: up in a straight line, then down half a cosine.
+    """The rate of step 0, 1, ...: up in a straight line, then down half a cosine; its end holds from then on.
+
+    The last step has the lowest rate. (nanoGPT and llm.c are a step behind: there the first step
+    after the warm-up has the highest rate once more, and the lowest would be that of a step after
+    the last.)
 
     >>> settings = TrainConfig(steps=1_000, warmup_steps=100, learning_rate=1e-3, final_share=0.1)
     >>> [round(learning_rate(step, settings), 6) for step in (0, 49, 99, 549, 999)]
@@ -151,7 +163,7 @@ def learning_rate(step: int, settings: TrainConfig) -> float:
     """
     if step < settings.warmup_steps:
         return settings.learning_rate * (step + 1) / settings.warmup_steps
-    done = (step - settings.warmup_steps + 1) / max(1, settings.steps - settings.warmup_steps)
+    done = min(1.0, (step - settings.warmup_steps + 1) / max(1, settings.steps - settings.warmup_steps))
     cosine = (1 + math.cos(math.pi * done)) / 2
     return settings.learning_rate * (settings.final_share + (1 - settings.final_share) * cosine)
 
@@ -283,10 +295,13 @@ class Trainer:
             processes=self.processes,
         )
 
-    def save(self, path: Path, facts: dict) -> None:
-        """Write a checkpoint. All processes have to call it; the first writes."""
+    def save(self, path: Path, facts: dict, metrics: str = "") -> None:
+        """Write a checkpoint, with metrics.csv's text in it. All processes have to call it; the first writes."""
+        check_numbers(self.model, self.optimizer, self.processes, self.done)
         tensors = training_state(self.model, self.optimizer, keep=self.processes.first)
         if self.processes.first:
+            if metrics:
+                tensors["metrics.csv"] = torch.frombuffer(bytearray(metrics.encode()), dtype=torch.uint8)
             write_checkpoint(path, tensors, {**facts, "step": self.done, "scaler": self.scaler.state_dict()})
         self.processes.wait()
 
@@ -297,6 +312,9 @@ class Trainer:
 
     def go_on(self, tensors: dict[str, Tensor], facts: dict) -> None:
         """Be what was saved."""
+        missing = [name for name in ("step", "scaler") if name not in facts]
+        if missing:
+            raise ValueError(f"facts must say {' and '.join(missing)}; they say {', '.join(facts) or 'nothing'}")
         restore(self.model, self.optimizer, tensors)
         if facts["scaler"]:
             self.scaler.load_state_dict(facts["scaler"])
@@ -347,12 +365,33 @@ def train(
         ValueError: the model's vocabulary is not the data's, the text is too short for its
             context, or the folder's run was another; nothing is changed then.
         OSError: the disk is full. The last checkpoint is kept.
-        FloatingPointError: the loss is no number any more. The last checkpoint is kept.
+        FloatingPointError: the loss, a parameter or what the optimizer knows of it is no number any
+            more. The last checkpoint is kept.
         RuntimeError: another process is training into the folder.
     """
+    trainer, out = ready(config, data, settings, out, processes, trackers)
+    with only_run_in(out) if out and trainer.processes.first else nullcontext(do_nothing) as stay_alone:
+        return run(trainer, data, out, trackers, progress, stay_alone)
+
+
+def do_nothing() -> None:
+    """What stands for `files.locked`'s check where nothing is written."""
+
+
+def ready(
+    config: GPTConfig | str,
+    data: Data,
+    settings: TrainConfig | None,
+    out: str | Path | None,
+    processes: Processes | None,
+    trackers: Sequence[str],
+) -> tuple[Trainer, Path | None]:
+    """`train`'s arguments, checked and put together: who trains, and where to."""
     if isinstance(config, str):
         settings = settings or RECIPES.get(config)
     config = configuration(config)
+    if out is not None and not str(out):
+        raise ValueError("out must name a folder; got ''")
     settings, out = settings or TrainConfig(), None if out is None else Path(out)
     if trackers and out is None:
         raise ValueError(f"trackers must have a folder to write to; got {', '.join(trackers)} and out=None")
@@ -364,13 +403,18 @@ def train(
 
     torch.manual_seed(settings.seed)
     batches = Batches(data.train, config.context_length, settings.batch_size, settings.seed)
-    trainer = Trainer(GPT(config).to(processes.device), batches, settings, processes)
-    with only_run_in(out) if out and processes.first else nullcontext():
-        return run(trainer, data, out, trackers, progress)
+    return Trainer(GPT(config).to(processes.device), batches, settings, processes), out
 
 
-def run(trainer: Trainer, data: Data, out: Path | None, trackers: Sequence[str], progress: bool | None) -> Trained:
-    """`train`, when its arguments have been checked."""
+def run(
+    trainer: Trainer,
+    data: Data,
+    out: Path | None,
+    trackers: Sequence[str],
+    progress: bool | None,
+    stay_alone: Callable[[], None],
+) -> Trained:
+    """`train`, when its arguments have been checked; `stay_alone` raises if another process writes there, too."""
     settings, batches = trainer.settings, trainer.batches
     facts = {
         "config": asdict(trainer.model.config),
@@ -379,13 +423,16 @@ def run(trainer: Trainer, data: Data, out: Path | None, trackers: Sequence[str],
         "seconds": 0.0,
     }
     checkpoint = out and out / "checkpoint.safetensors"
-    if checkpoint and checkpoint.is_file():
+    saved = None
+    if checkpoint and os.path.lexists(checkpoint):
         tensors, before = read_checkpoint(checkpoint)
         check_same_run(checkpoint, before, facts)
         trainer.go_on(tensors, before)
         facts["seconds"] = before["seconds"]
+        if "metrics.csv" in tensors:  # checkpoints of before that was stored have none
+            saved = tensors["metrics.csv"].numpy().tobytes().decode()
 
-    record = Record(trainer, data, facts, out, trackers)
+    record = Record(trainer, data, facts, out, trackers, stay_alone, saved)
     with progress_bar(trainer, progress) as bar:
         if trainer.done == 0:
             record.add(None, evaluate=True)
@@ -399,10 +446,14 @@ def run(trainer: Trainer, data: Data, out: Path | None, trackers: Sequence[str],
                 record.add(step, evaluate=settings.evaluate_every in due)
                 bar.set_postfix_str(record.summary())
             if checkpoint and settings.checkpoint_every in due:
-                check_finite(step, after)
-                trainer.save(checkpoint, facts | {"seconds": record.seconds()})
+                check_finite(step.loss, f"the loss of step {after}", settings)
+                stay_alone()
+                trainer.save(checkpoint, facts | {"seconds": record.seconds()}, record.text())
+    check_numbers(trainer.model, trainer.optimizer, trainer.processes, trainer.done)
     held_out = trainer.evaluate(data, settings.final_tokens)
+    check_finite(held_out.loss, "the loss on held-out text", settings)
     if out:
+        stay_alone()
         finish(out, trainer, data, held_out, facts | {"seconds": record.seconds()})
     record.close()
     return Trained(trainer.model.eval(), data.tokenizer, record.rows, held_out)
@@ -425,8 +476,17 @@ def progress_bar(trainer: Trainer, shown: bool | None) -> tqdm:
 class Record:
     """The rows of a run: kept, and by the first process written, if there is a folder."""
 
-    def __init__(self, trainer: Trainer, data: Data, facts: dict, out: Path | None, trackers: Sequence[str]):
-        self.trainer, self.data = trainer, data
+    def __init__(
+        self,
+        trainer: Trainer,
+        data: Data,
+        facts: dict,
+        out: Path | None,
+        trackers: Sequence[str],
+        stay_alone: Callable[[], None],
+        saved: str | None,
+    ):
+        self.trainer, self.data, self.stay_alone = trainer, data, stay_alone
         self.seconds_before, self.began = facts["seconds"], time.monotonic()
         #: Since when, and since which step, tokens a second are measured.
         self.since, self.since_step = self.began, trainer.done
@@ -436,9 +496,9 @@ class Record:
             out.mkdir(parents=True, exist_ok=True)
             settings = facts["config"] | facts["settings"] | {"source": facts["data"]["source"]}
             self.writers = [open_tracker(name, out, settings, trainer.done) for name in trackers]
-            metrics = MetricsFile(out / "metrics.csv", trainer.done)
+            metrics = MetricsFile(out / "metrics.csv", trainer.done, saved)
             self.writers.insert(0, metrics)
-            self.rows = list(metrics.kept)
+            self.rows = list(metrics.rows)
 
     def add(self, step: Step | None, evaluate: bool) -> None:
         """A row: of the step just done, if there was one, and of held-out text, if asked for."""
@@ -455,6 +515,7 @@ class Record:
             for name in ("loss", "accuracy", "perplexity", "bits_a_byte"):
                 row[f"held_out_{name}"] = getattr(held_out, name)
         self.rows.append(row)
+        self.stay_alone()
         for writer in self.writers:
             writer.write(row)
         self.since, self.since_step = time.monotonic(), trainer.done
@@ -466,6 +527,10 @@ class Record:
         )
         return f"loss {self.rows[-1]['loss']:.3f}, held out {held_out:.3f}"
 
+    def text(self) -> str:
+        """All of metrics.csv, if there is one."""
+        return self.writers[0].text() if self.writers else ""
+
     def seconds(self) -> float:
         """How long the run has taken until now, what was lost by a kill left out."""
         return self.seconds_before + time.monotonic() - self.began
@@ -475,17 +540,20 @@ class Record:
             writer.close()
 
 
-def check_finite(step: Step, number: int) -> None:
+def check_finite(loss: Tensor | float, what: str, settings: TrainConfig) -> None:
     """Raise rather than replace a good checkpoint by one of a model that is lost."""
-    if not torch.isfinite(step.loss):
+    if not math.isfinite(loss):
         raise FloatingPointError(
-            f"the loss of step {number} is {step.loss.item()}; the last checkpoint is kept. "
-            f"A lower learning_rate than {step.learning_rate:.1e} may help"
+            f"{what} is {float(loss)}; the last checkpoint is kept. "
+            f"A lower learning_rate than {settings.learning_rate:.1e} may help"
         )
 
 
 def check_same_run(checkpoint: Path, before: dict, now: dict) -> None:
     """Raise unless a run that goes on is the run that it was."""
+    missing = [name for name in ("config", "settings", "data", "step", "seconds", "scaler") if name not in before]
+    if missing or not {"fingerprint", "source"}.issubset(before["data"]):
+        raise ValueError(f"{checkpoint} must be a run's; it doesn't say {', '.join(missing) or 'of which data'}")
     differ = []
     for kind in ("config", "settings"):
         for name, value in now[kind].items():
@@ -496,12 +564,24 @@ def check_same_run(checkpoint: Path, before: dict, now: dict) -> None:
     if differ:
         raise ValueError(
             f"{checkpoint} is of a run with {'; '.join(differ)}. It was left as it is: choose another folder"
+            + longer(before["settings"].get("steps"), now["settings"]["steps"])
         )
+
+
+def longer(before: int, now: int) -> str:
+    """What there is to say to those who would have a run go on for more steps, or stop sooner."""
+    if before == now:
+        return ""
+    return (
+        f". (A run of {before} steps can't become one of {now}: how fast the learning rate falls depends on the number "
+        "of steps from the beginning. To train for more or fewer, begin anew)"
+    )
 
 
 def finish(out: Path, trainer: Trainer, data: Data, held_out: Evaluation, facts: dict) -> None:
     """Write the model and its results. All processes have to call it; the first writes."""
     weights = trainer.weights()
+    measured = asdict(held_out) | {"perplexity": held_out.perplexity}  # JSON has no nan, and nothing infinite
     if trainer.processes.first:
         results = {
             "settings": facts["settings"],
@@ -511,7 +591,7 @@ def finish(out: Path, trainer: Trainer, data: Data, held_out: Evaluation, facts:
             "processes": trainer.processes.count,
             "device": str(trainer.processes.device),
             "torch": torch.__version__,
-            "held_out": asdict(held_out) | {"perplexity": held_out.perplexity},
+            "held_out": {name: value if math.isfinite(value) else None for name, value in measured.items()},
         }
         more = {"tokenizer.json": data.tokenizer.to_str(pretty=True), "results.json": pretrained.as_json(results)}
         pretrained.save_weights(trainer.model.config, weights, out, more=more)
@@ -523,8 +603,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = vars(command_line().parse_args(arguments))
     try:
         train_as_asked(asked)
-    except (ValueError, TypeError, OSError, ModuleNotFoundError, FloatingPointError, RuntimeError) as error:
-        sys.exit(f"error: {error}")
+    except (ValueError, TypeError, OSError, ImportError, ArithmeticError, RuntimeError, MemoryError) as error:
+        sys.exit(f"error: {str(error) or type(error).__name__}")
     except KeyboardInterrupt:
         sys.exit("stopped; the same command goes on from the last checkpoint")
 
@@ -539,28 +619,48 @@ def train_as_asked(asked: dict) -> None:
         settings, **{field.name: given[field.name] for field in fields(TrainConfig) if field.name in given}
     )
 
-    folder = asked["out"] / "data"
-    if int(os.environ.get("RANK", 0)) == 0:
-        tokenizer = gpt2_tokenizer() if asked["tokenizer"] == "gpt2" else config.vocab_size
-        if asked["tokenizer"] == "gpt2" and config.vocab_size != tokenizer.get_vocab_size():
-            raise ValueError(f"vocab_size must be {tokenizer.get_vocab_size()}, GPT-2's; got {config.vocab_size}")
-        prepare(asked["data"], folder, tokenizer, asked["max_bytes"])
-    while not folder.is_dir():  # it may take hours, longer than processes wait for each other
-        time.sleep(0.2)
-
-    processes = Processes(asked["parallel"] or ("ddp" if under_torchrun() else None), asked["device"])
-    progress = False if asked["quiet"] else None
-    trained = train(
-        config, open_data(folder), settings, asked["out"],
-        processes=processes, trackers=asked["track"], progress=progress,
-    )  # fmt: skip
+    if not asked["out"]:
+        raise ValueError("--out must name a folder; got ''")
+    parallel = asked["parallel"] or ("ddp" if under_torchrun() else None)
+    start(parallel, asked["device"])  # to say what is wrong before texts are read
+    out, first = Path(asked["out"]), int(os.environ.get("RANK", 0)) == 0
+    with only_run_in(out) if first else nullcontext(do_nothing) as stay_alone:
+        data = prepared(asked, config, out / "data") if first else open_data(waited_for(out / "data"))
+        processes = Processes(parallel, asked["device"])
+        trainer, _ = ready(config, data, settings, out, processes, asked["track"])
+        trained = run(trainer, data, out, asked["track"], False if asked["quiet"] else None, stay_alone)
     if processes.first:
         found = trained.held_out
+        bits = f"{found.bits_a_byte:.3f} bits a byte, " if found.bytes else ""
         print(
-            f"{asked['out']}: after {settings.steps:,} steps {found.bits_a_byte:.3f} bits a byte, "
-            f"loss {found.loss:.3f}, accuracy {found.accuracy:.1%} on {found.tokens:,} held-out tokens"
+            f"{out}: after {settings.steps:,} steps {bits}loss {found.loss:.3f}, "
+            f"accuracy {found.accuracy:.1%} on {found.tokens:,} held-out tokens"
         )
     processes.close()
+
+
+def prepared(asked: dict, config: GPTConfig, folder: Path) -> Data:
+    """The text that is asked for, as tokens in a folder."""
+    tokenizer = gpt2_tokenizer() if asked["tokenizer"] == "gpt2" else config.vocab_size
+    if asked["tokenizer"] == "gpt2" and config.vocab_size != tokenizer.get_vocab_size():
+        raise ValueError(f"vocab_size must be {tokenizer.get_vocab_size()}, GPT-2's; got {config.vocab_size}")
+    return prepare(asked["data"], folder, tokenizer, asked["max_bytes"])
+
+
+def waited_for(folder: Path, hours: float = 24) -> Path:
+    """A folder, when the first process has prepared it; that may take longer than processes wait for each other."""
+    began, said = time.monotonic(), 0.0
+    while not folder.is_dir():
+        waited = time.monotonic() - began
+        if waited > hours * 3_600:
+            raise TimeoutError(
+                f"{folder} must be prepared by the process of rank 0; after {hours} hours it isn't there"
+            )
+        if waited > said + (60 if said else 3):
+            print(f"waiting for the process of rank 0 to prepare {folder}, for {waited:.0f} s now", file=sys.stderr)
+            said = waited
+        time.sleep(0.2)
+    return folder
 
 
 #: The fields of `GPTConfig` that the command line can change.
@@ -582,7 +682,7 @@ def command_line() -> argparse.ArgumentParser:
         "python -m minigpt.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config", required=True, help=f"the model: {', '.join(CONFIGS)}")
-    parser.add_argument("--out", required=True, type=Path, help="the folder of the run")
+    parser.add_argument("--out", required=True, help="the folder of the run")
     parser.add_argument("--data", default="shakespeare", help='"shakespeare", a file, a folder, or hf:NAME')
     parser.add_argument("--max-bytes", type=int, help="read only so much of the text")
     parser.add_argument("--tokenizer", choices=("own", "gpt2"), default="own", help="learn one, or fetch GPT-2's")
