@@ -198,10 +198,9 @@ def hugging_face(source: str) -> Iterator[Document]:
             raise ValueError(f"{source} can't be read: {type(error).__name__}: {error}") from error
         text = row.get(asked["column"])
         if not isinstance(text, str):
-            columns = ", ".join(column for column, value in row.items() if isinstance(value, str)) or ", ".join(row)
             raise ValueError(
-                f'{source} must have a column "{asked["column"]}" of text; row {i} has {columns} '
-                f"(another is read by hf:NAME?column=...)"
+                f'{source} must have a column "{asked["column"]}"; row {i} has {", ".join(row)} '
+                f"(hf:NAME?column=... reads another, if it holds text)"
             )
         if text.strip():
             yield Document(f"{name}/{i}", text)

@@ -95,10 +95,11 @@ def check_files(folder: str | Path) -> None:
             raise ValueError(f"{note} must say what each file was and will be; got {name!r}: {of_file!r}")
     now = {name: digest_there(note.with_name(name)) for name in sums}
     new = [name for name in sums if now[name] == sums[name]["after"]]
+    names = ", ".join(sums)
     if len(new) < len(sums) and any(now[name] != sums[name]["before"] for name in sums):
         raise ValueError(
-            f"{folder} must hold files that were written together; of {', '.join(sums)} only {', '.join(new) or 'none'} "
-            f"is as it was to be: a write was cut off, or goes on. Write all of them again"
+            f"{folder} must hold files that were written together; of {names} only {', '.join(new) or 'none'} is "
+            f"as it was to be: a write was cut off, or goes on. Write all of them again"
         )
 
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from conftest import ROOT
 from safetensors import SafetensorError
 
+import minigpt.train as train_module
 from minigpt import CONFIGS, GPT, GPTConfig, pretrained
 from minigpt.checkpoint import checksum, only_run_in, read_checkpoint, write_checkpoint
 from minigpt.data import Batches, plays, prepare
@@ -93,7 +94,7 @@ def test_accuracy_is_the_share_of_likeliest_tokens_that_came(data):
 
 
 def test_the_loss_begins_at_ln_v_and_falls(data):
-    trained = train(TINY, data, replace(QUICK, steps=60, learning_rate=5e-3))
+    trained = train(TINY, data, replace(QUICK, steps=60, learning_rate=5e-3, evaluate_tokens=2_000))
     first, last = trained.history[0], trained.history[-1]
     assert first["held_out_loss"] == pytest.approx(math.log(300), abs=0.1)
     assert last["held_out_loss"] < first["held_out_loss"] - 1
@@ -134,6 +135,9 @@ def test_the_rate_rises_to_its_peak_and_falls_to_its_share():
     middle = learning_rate(29, settings)  # 20 of the 40 steps after the warm-up
     assert middle == pytest.approx((2.0 + 0.2) / 2)
     assert learning_rate(0, replace(settings, warmup_steps=0)) < 2.0
+    # Behind the last step the cosine would climb again.
+    assert [learning_rate(step, settings) for step in (50, 89, 10**6)] == pytest.approx([0.2] * 3)
+    assert learning_rate(7, replace(settings, steps=5, warmup_steps=5)) == pytest.approx(0.2)
 
 
 def test_the_same_seed_gives_the_same_run_and_another_another(data):
@@ -169,6 +173,15 @@ def test_bfloat16_learns_nearly_the_same(data):
         ("final_share", 1.5, ValueError, "final_share must be at least 0 and at most 1; got 1.5"),
         ("precision", "int4", ValueError, "precision must be one of fp32, bf16, fp16; got 'int4'"),
         ("accumulate", 3, ValueError, "accumulate must divide batch_size=32; got 3"),
+        ("learning_rate", 1e38, ValueError, r"learning_rate must be at most 1,000; got 1e\+38"),
+        ("learning_rate", math.inf, ValueError, "learning_rate must be at most 1,000; got inf"),
+        ("weight_decay", 1e38, ValueError, r"weight_decay must be at most 1,000; got 1e\+38"),
+        ("clip_norm", 1e38, ValueError, r"clip_norm must be at most 1e\+30; got 1e\+38"),
+        ("batch_size", 10**11, ValueError, "batch_size must be at most 65,536; got 100000000000"),
+        ("warmup_steps", 10**30, ValueError, "warmup_steps must be at most 1,000,000,000,000; got 1000"),
+        ("steps", 10**30, ValueError, "steps must be at most 1,000,000,000,000; got 1000"),
+        ("evaluate_tokens", 10**30, ValueError, "evaluate_tokens must be at most 1,000,000,000,000; got 1000"),
+        ("seed", 2**64, ValueError, "seed must be at most 18,446,744,073,709,551,615; got"),
     ],
 )
 def test_impossible_settings_are_named(field, value, error, message):
@@ -183,6 +196,8 @@ def test_what_does_not_fit_together_is_named(data, tmp_path):
         train("maxi", data)
     with pytest.raises(ValueError, match="tokens must be more than context_length=50000"):
         train(TINY.but(context_length=50_000), data, QUICK)
+    with pytest.raises(ValueError, match="out must name a folder; got ''"):
+        train(TINY, data, QUICK, "")
     with pytest.raises(ValueError, match="trackers must have a folder"):
         train(TINY, data, QUICK, trackers=["wandb"])
     with pytest.raises(ValueError, match="precision must be bf16 or fp32 on a CPU"):
@@ -385,11 +400,89 @@ def test_a_folder_is_one_runs_at_a_time(data, tmp_path):
     train(TINY, data, QUICK, tmp_path)
 
 
-def test_a_model_that_is_lost_does_not_replace_a_good_checkpoint(data, tmp_path):
+def test_a_model_that_is_lost_does_not_replace_a_good_checkpoint(data, tmp_path, monkeypatch):
     """A rate of 10^30 makes the loss nan within the first four steps, before the first checkpoint."""
+    monkeypatch.setattr(train_module, "learning_rate", lambda *_: 1e30)
     with pytest.raises(FloatingPointError, match="the loss of step 4 is (nan|inf); the last checkpoint is kept"):
-        train(TINY, data, replace(QUICK, learning_rate=1e30, clip_norm=1e30), tmp_path)
+        train(TINY, data, replace(QUICK, clip_norm=1e30), tmp_path)
     assert not (tmp_path / "checkpoint.safetensors").exists()
+
+
+def spoil(monkeypatch, at, how):
+    """Let something happen to the trainer behind the step of that number; the loss knows nothing of it."""
+    real = Trainer.step
+
+    def step(self, **options):
+        done = real(self, **options)
+        if self.done == at:
+            with torch.no_grad():
+                how(self)
+        return done
+
+    monkeypatch.setattr(Trainer, "step", step)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, 1e38])
+@pytest.mark.parametrize("what", ["parameter", "exp_avg", "exp_avg_sq"])
+def test_a_number_that_is_lost_in_the_step_itself_is_seen_before_anything_is_written(
+    what, number, data, tmp_path, monkeypatch
+):
+    if what != "parameter" and number == 1e38:
+        return  # a large square of a gradient is none that is lost
+
+    def lose(trainer):
+        last = list(trainer.model.parameters())[-1]
+        (last if what == "parameter" else trainer.optimizer.state[last][what])[3] = number
+
+    spoil(monkeypatch, 5, lose)
+    with pytest.raises(FloatingPointError, match="after step 5 norm.bias, .* the last checkpoint is kept"):
+        train(TINY, data, replace(QUICK, checkpoint_every=1), tmp_path)
+    assert read_checkpoint(tmp_path / "checkpoint.safetensors")[1]["step"] == 4
+    monkeypatch.undo()
+    assert train(TINY, data, replace(QUICK, checkpoint_every=1), tmp_path).history[-1]["step"] == 12
+
+
+@pytest.mark.parametrize("number", [math.nan, 1e38])
+def test_a_model_that_is_lost_at_the_end_is_not_written_and_leaves_the_one_before(number, data, tmp_path, monkeypatch):
+    train(TINY, data, QUICK, tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.suffix in (".json", ".safetensors")}
+    real = Trainer.go_on
+
+    def go_on(self, *saved):
+        real(self, *saved)
+        with torch.no_grad():
+            self.model.blocks[0].attention.query.bias[0] = number
+
+    monkeypatch.setattr(Trainer, "go_on", go_on)
+    with pytest.raises(FloatingPointError, match="after step 12 blocks.0.attention.query.bias"):
+        train(TINY, data, QUICK, tmp_path)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_loss_on_held_out_text_that_is_no_number_is_not_written(data, tmp_path, monkeypatch):
+    lost = replace(evaluate(GPT(TINY), data.held_out, data.token_bytes, 50), loss=math.nan)
+    monkeypatch.setattr(Trainer, "evaluate", lambda *_: lost)
+    with pytest.raises(FloatingPointError, match="the loss on held-out text is nan; the last checkpoint is kept"):
+        train(TINY, data, QUICK, tmp_path)
+    assert not (tmp_path / "results.json").exists() and not (tmp_path / "model.safetensors").exists()
+
+
+def test_results_are_json_even_where_there_is_nothing_to_measure(tmp_path):
+    """The one token that is predicted ends the document, and stands for no bytes: there are no bits a byte."""
+    for i in range(10):
+        (tmp_path / f"{i}.txt").write_text("ab" * 300 if i < 9 else "abab", encoding="utf-8")
+    data = prepare(tmp_path, tmp_path / "data", 258)
+    assert data.held_out.tolist()[2:] == [0]
+    single = replace(data, held_out=data.held_out[1:])
+    settings = replace(QUICK, steps=1, batch_size=1)
+    trained = train(TINY.but(vocab_size=258), single, settings, tmp_path / "run")
+    assert math.isnan(trained.held_out.bits_a_byte)
+
+    def refuse(name):
+        raise AssertionError(f"{name} is not JSON")
+
+    results = json.loads((tmp_path / "run" / "results.json").read_text(), parse_constant=refuse)
+    assert results["held_out"]["bits_a_byte"] is None and results["held_out"]["bytes"] == 0
 
 
 def test_a_run_is_shipped_in_half_precision_with_what_was_measured(data, tmp_path):
@@ -530,10 +623,25 @@ def test_the_command_line_says_what_is_wrong_without_a_traceback(tmp_path):
         (["--config", "mini", "--parallel", "ddp"], "error: parallel='ddp' must be started by torchrun"),
         (["--config", "mini", "--device", "gpu"], "error: device must be one of"),
         (["--config", "mini", "--n-heads", "5"], "error: n_heads must divide d_model"),
+        (["--config", "mini", "--data", "hf:"], "error: source must be hf:NAME or hf:NAME:CONFIG"),
+        (["--config", "mini", "--data", "hf:a?shard=1"], "error: source must be hf:NAME or hf:NAME:CONFIG"),
+        (["--config", "mini", "--data", ""], 'error: source must be "shakespeare", a file'),
+        (["--config", "mini", "--data", "/proc/kmsg"], "error: source must be a file or a folder on disk"),
+        (["--config", "mini", "--data", "/proc"], "error: source must be a file or a folder on disk"),
+        (["--config", "mini", "--data", "/dev/zero"], "error: source must be a file or a folder; got '/dev/zero'"),
+        (["--config", "mini", "--device", "cpu:99"], "error: device must be one of"),
+        (["--config", "mini", "--device", "cpu:x"], "error: device must be one of"),
+        (["--config", "mini", "--warmup-steps", "1" + "0" * 30], "error: warmup_steps must be at most"),
+        (["--config", "mini", "--batch-size", "100000000000"], "error: batch_size must be at most"),
+        (["--config", "mini", "--learning-rate", "1e38"], "error: learning_rate must be at most"),
+        (["--config", "mini", "--out", ""], "error: --out must name a folder; got ''"),
+        (["--config", "mini", "--out", str(tmp_path / "file")], "error: out must be a folder; got"),
     ]:
+        (tmp_path / "file").touch()
         with pytest.raises(SystemExit) as caught:
-            main([*arguments, "--out", str(tmp_path / "out")])
+            main(["--out", str(tmp_path / "out"), *arguments])
         assert str(caught.value).startswith(message)
+        assert "\n" not in str(caught.value)
 
 
 def test_every_setting_has_an_option(capsys):
