@@ -653,9 +653,7 @@ def waited_for(folder: Path, hours: float = 24) -> Path:
     while not folder.is_dir():
         waited = time.monotonic() - began
         if waited > hours * 3_600:
-            raise TimeoutError(
-                f"{folder} must be prepared by the process of rank 0; after {hours} hours it isn't there"
-            )
+            raise TimeoutError(f"{folder} must be prepared by the process of rank 0; it isn't after {hours} hours")
         if waited > said + (60 if said else 3):
             print(f"waiting for the process of rank 0 to prepare {folder}, for {waited:.0f} s now", file=sys.stderr)
             said = waited

@@ -1,10 +1,14 @@
+import random
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 
+import minigpt.tokenizer as tokenizer_module
 from minigpt.data import plays
-from minigpt.tokenizer import END_OF_TEXT, end_of_text_id, token_bytes, train_tokenizer
+from minigpt.tokenizer import END_OF_TEXT, end_of_text_id, read_tokenizer, token_bytes, train_tokenizer
 
 TEXTS = ["Shall I compare thee to a summer's day?\nThou art more lovely and more temperate:\n" * 20]
 
@@ -26,6 +30,44 @@ def test_every_text_is_read_back(text):
         assert token_bytes(TOKENIZER)[ids].sum() == len(text.encode())
 
 
+def test_the_marker_is_the_token_and_nothing_to_learn_from():
+    text = END_OF_TEXT.join(["abc abd acd bcd " * 3] * 200)
+    learned = train_tokenizer([text], 264)
+    assert learned.to_str() == train_tokenizer(text.split(END_OF_TEXT), 264).to_str()
+    assert not [token for token in learned.get_vocab() if len(token) > 1 and set(token) & set("<|>")][1:]
+    marked = f"a{END_OF_TEXT}b"
+    ids = learned.encode(marked).ids
+    assert len(ids) == 3 and ids[1] == end_of_text_id(learned)
+    assert learned.decode(ids) == "ab" and learned.decode(ids, skip_special_tokens=False) == marked
+
+
+def test_a_long_word_is_learned_from_in_parts_and_nothing_of_it_is_lost():
+    for text in ("ab" * 5_000, " " * 5_000 + "a", "a" * 1_001 + " \n" * 2_000 + "b" * 999):
+        parts = list(tokenizer_module.learnable([text]))
+        assert "".join(parts) == text and len(parts) > 1 and max(map(len, parts)) <= 3_000
+    assert list(tokenizer_module.learnable(["short words\n" * 999])) == ["short words\n" * 999]
+
+
+def test_a_long_word_takes_no_longer_than_lines():
+    letters = "".join(random.Random(0).choices("ACGT", k=160_000))
+    lines = "\n".join(letters[i : i + 60] for i in range(0, len(letters), 60))
+    seconds = []
+    for text in (lines, letters):
+        began = time.process_time()
+        train_tokenizer([text], 512)
+        seconds.append(time.process_time() - began)
+    assert seconds[1] < 10 * seconds[0] + 1
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"version": "1.0"}', "\xff"])
+def test_a_damaged_tokenizer_is_named(content, tmp_path):
+    (tmp_path / "tokenizer.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(ValueError, match="tokenizer.json must hold a tokenizer; it is damaged"):
+        read_tokenizer(tmp_path / "tokenizer.json")
+    with pytest.raises(FileNotFoundError, match="none.json must be a file with a tokenizer"):
+        read_tokenizer(tmp_path / "none.json")
+
+
 def test_the_same_texts_give_the_same_tokenizer():
     texts = [play.text for play in plays()[:3]]
     assert train_tokenizer(texts, 700).to_str() == train_tokenizer(texts, 700).to_str()
@@ -39,6 +81,7 @@ def test_frequent_words_become_tokens():
     ("vocab_size", "error", "message"),
     [
         (256, ValueError, "vocab_size must be at least 257, the bytes and <|endoftext|>; got 256"),
+        (10**9, ValueError, "vocab_size must be at most 1,000,000; got 1000000000"),
         (100_000, ValueError, "vocab_size must be at most [0-9]+, all that these texts have; got 100000"),
         ("many", TypeError, "vocab_size must be an int"),
     ],
