@@ -341,8 +341,8 @@ def write_data(source: str | Path, folder: Path, tokenizer: Tokenizer | int, max
                     f"source must have enough text to train on and to hold out; {name} has {facts[name]['bytes']} "
                     f"bytes of it, {facts[name]['tokens']} tokens"
                 )
-        facts["fingerprint"] = digest_of_files(partial / name for name in WRITTEN)
         facts["files"] = {name: file_digest(partial / name) for name in WRITTEN}
+        facts["fingerprint"] = digest_of_digests(facts["files"].values())
         (partial / "data.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         for name in (*WRITTEN, "data.json"):
             sync(partial / name)
@@ -378,10 +378,11 @@ def open_data(folder: str | Path) -> Data:
         if not (folder / name).is_file():
             raise ValueError(f"{folder / name} must be what prepare wrote; it is missing")
     # Folders that were written before there was "files" have the fingerprint of all together.
+    sums = {name: file_digest(folder / name) for name in WRITTEN}
     for name, expected in facts.get("files", {}).items():
-        if file_digest(folder / name) != expected:
+        if sums[name] != expected:
             raise ValueError(f"{folder / name} must be what prepare wrote; it was changed or damaged since: {ANEW}")
-    if digest_of_files(folder / name for name in WRITTEN) != facts["fingerprint"]:
+    if digest_of_digests(sums.values()) != facts["fingerprint"]:
         raise ValueError(
             f"{folder} must hold what prepare wrote; one of {', '.join(WRITTEN)} was changed or damaged since: {ANEW}"
         )
@@ -433,7 +434,11 @@ def content(source: str | Path) -> str | None:
 
 def digest_of_files(paths: Iterable[Path]) -> str:
     """16 hexadecimal digits that differ if one of the files does."""
-    return digest(b"".join(bytes.fromhex(file_digest(path)) for path in paths))
+    return digest_of_digests(map(file_digest, paths))
+
+
+def digest_of_digests(digests: Iterable[str]) -> str:
+    return digest(b"".join(map(bytes.fromhex, digests)))
 
 
 def digest(content: bytes) -> str:

@@ -23,7 +23,7 @@ class Evaluation:
         loss: mean cross-entropy, nats a token.
         accuracy: share of tokens that the model held for the most likely, from 0 to 1.
         bits_a_byte: bits the model needs for a byte of the text. Unlike the loss it can be
-            compared between tokenizers.
+            compared between tokenizers. nan if what was predicted stands for no bytes.
         tokens, bytes: how many were predicted.
     """
 
@@ -63,7 +63,7 @@ def evaluate(
         processes: who shares the work, if there are several.
 
     Raises:
-        ValueError: there are fewer than two tokens.
+        ValueError: there are fewer than two tokens, or token_bytes is of another vocabulary.
     """
     processes = processes or Processes(device=str(model.head.weight.device))
     if max_tokens is not None:
@@ -71,6 +71,10 @@ def evaluate(
         tokens = tokens[: max_tokens + 1]
     if len(tokens) < 2:
         raise ValueError(f"tokens must be at least 2, one to read and one to predict; got {len(tokens)}")
+    if len(token_bytes) != model.config.vocab_size:
+        raise ValueError(
+            f"token_bytes must have one for each of {model.config.vocab_size} tokens; got {len(token_bytes)}"
+        )
     T = model.config.context_length
     sums = torch.zeros(4, dtype=torch.float64)
     token_bytes = token_bytes.to(processes.device)

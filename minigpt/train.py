@@ -108,6 +108,9 @@ class TrainConfig:
     def __post_init__(self):
         for field in fields(self):
             value = getattr(self, field.name)
+            if isinstance(value, np.integer | np.floating):
+                value = value.item()
+                object.__setattr__(self, field.name, value)
             if field.type is int:
                 (check_count if field.name in ("warmup_steps", "seed") else check_size)(field.name, value)
             elif field.type is float:

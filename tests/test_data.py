@@ -411,6 +411,8 @@ def test_at_an_exact_end_there_is_no_more_and_no_empty_document(tmp_path):
     assert [d.text for d in data.up_to(texts, 21)] == ["é" * 5] * 2  # half a character is none
     assert [d.text for d in data.up_to(texts, 22)] == ["é" * 5] * 2 + ["é"]
     assert [d.text for d in data.up_to(texts, None)] == ["é" * 5] * 3
+    waiting = iter(texts)
+    assert len(list(data.up_to(waiting, 20))) == 2 and next(waiting).name == "c"  # it was not asked for
 
 
 @pytest.mark.parametrize(("V", "bytes_each"), [(65_535, 2), (65_536, 2), (65_537, 4)])

@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import asdict, fields, replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -189,6 +190,13 @@ def test_impossible_settings_are_named(field, value, error, message):
         TrainConfig(**{field: value})
 
 
+def test_numpys_numbers_are_numbers():
+    settings = TrainConfig(steps=np.int64(5), seed=np.uint8(3), learning_rate=np.float32(0.5), warmup_steps=np.int32(0))
+    assert json.loads(json.dumps(asdict(settings))) == asdict(
+        TrainConfig(steps=5, seed=3, learning_rate=0.5, warmup_steps=0)
+    )
+
+
 def test_what_does_not_fit_together_is_named(data, tmp_path):
     with pytest.raises(ValueError, match="vocab_size must be the data's, 300; got 1024"):
         train("mini", data, QUICK, tmp_path / "run")
@@ -238,6 +246,8 @@ def test_evaluation_leaves_the_model_as_it_was(data):
     assert first == second and first.tokens == 50 and model.training
     with pytest.raises(ValueError, match="tokens must be at least 2"):
         evaluate(model, data.held_out[:1], lengths)
+    with pytest.raises(ValueError, match="token_bytes must have one for each of 300 tokens; got 299"):
+        evaluate(model, data.held_out, lengths[:-1])
 
 
 def test_an_untrained_model_needs_log2_v_bits_a_token(data):
@@ -848,6 +858,11 @@ def test_the_command_line_says_what_is_wrong_without_a_traceback(tmp_path):
             main(["--out", str(tmp_path / "out"), *arguments])
         assert str(caught.value).startswith(message)
         assert "\n" not in str(caught.value)
+
+
+def test_training_can_be_imported_where_there_is_no_fcntl():
+    """Windows has none."""
+    finished(in_process(["-W", "ignore", "-c", "import sys; sys.modules['fcntl'] = None; import minigpt.train"]))
 
 
 def test_every_setting_has_an_option(capsys):
