@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from minigpt.config import GPTConfig, is_size, shown, type_name
-from minigpt.files import write_files
+from minigpt.files import check_files, write_files
 from minigpt.memory import parameter_shapes
 from minigpt.model import GPT
 from minigpt.tokenizer import END_OF_TEXT
@@ -230,6 +230,7 @@ def load(folder: str | Path) -> GPT:
             floating-point numbers. The message names the file.
     """
     folder = model_folder(folder)
+    check_files(folder)
     config = config_in(folder)
     return build(config, read_weights(folder / "model.safetensors", config))
 

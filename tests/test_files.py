@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from safetensors import SafetensorError
 
+from minigpt import GPT, GPTConfig, pretrained
 from minigpt.files import NOTE, check_files, digest_there, locked, read_json, write_files
 
 
@@ -92,6 +93,23 @@ def test_killed_at_any_call_the_folder_is_old_or_new_or_refused(before, tmp_path
         if finished:
             break
     assert seen == {"old", "new", "refused"} and {path.name for path in folder.iterdir()} == {"a", "b", "c"}
+
+
+def test_a_model_of_two_saves_is_not_loaded(tmp_path):
+    one = GPTConfig(vocab_size=9, context_length=4, d_model=8, n_heads=2, n_layers=1)
+    pretrained.save(GPT(one), tmp_path)
+    refused = 0
+    for calls in range(99):
+        finished = killed_after(calls, lambda: pretrained.save(GPT(one.but(n_heads=4)), tmp_path))
+        try:
+            assert pretrained.load(tmp_path).config.n_heads in (2, 4)
+        except ValueError as error:
+            assert "must hold files that were written together" in str(error)
+            refused += 1
+        if finished:
+            break
+        pretrained.save(GPT(one), tmp_path)
+    assert refused and pretrained.load(tmp_path).config.n_heads == 4
 
 
 def test_a_lone_file_says_nothing_of_the_others(tmp_path):
