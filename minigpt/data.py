@@ -320,7 +320,9 @@ def write_data(source: str | Path, folder: Path, tokenizer: Tokenizer | int, max
     """Write what `prepare` was asked for, all of it or nothing: in a folder beside, which is then renamed."""
     if isinstance(tokenizer, int):
         kept = (d.text for d in documents(source, max_bytes) if not d.held_out)
-        tokenizer = train_tokenizer(sample(kept, TOKENIZER_SAMPLE), tokenizer)
+        vocab_size, tokenizer = tokenizer, train_tokenizer(sample(kept, TOKENIZER_SAMPLE), tokenizer)
+        if (learned := tokenizer.get_vocab_size()) < vocab_size:
+            raise ValueError(f"vocab_size must be at most {learned}, all that this text has; got {vocab_size}")
 
     partial = folder.with_name(folder.name + ".partial")
     remove(partial)

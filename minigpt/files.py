@@ -131,9 +131,9 @@ def read_json(path: str | Path) -> dict:
     try:
         found = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} must hold JSON; {error}") from None
+        raise ValueError(f"{path} must be JSON in UTF-8; it is damaged: {error}") from None
     if not isinstance(found, dict):
-        raise ValueError(f"{path} must hold a JSON object; got {type(found).__name__}")
+        raise ValueError(f"{path} must hold a JSON object, {{...}}; got a {type(found).__name__}")
     return found
 
 

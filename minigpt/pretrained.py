@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from minigpt.config import GPTConfig, is_size, shown, type_name
-from minigpt.files import check_files, write_files
+from minigpt.files import check_files, read_json, write_files
 from minigpt.memory import parameter_shapes
 from minigpt.model import GPT
 from minigpt.tokenizer import END_OF_TEXT
@@ -238,7 +238,7 @@ def load(folder: str | Path) -> GPT:
 def config_in(folder: Path) -> GPTConfig:
     """The configuration that `save` wrote into a folder."""
     path = folder / "config.json"
-    found = read_json(path)
+    found = small_json(path)
     known = {field.name: field.default is MISSING for field in fields(GPTConfig)}
     missing = [name for name, is_needed in known.items() if is_needed and name not in found]
     foreign = [name for name in found if name not in known]
@@ -257,16 +257,10 @@ def described_by(path: Path, make):
         raise raised(f"{path}: {error}") from error
 
 
-def read_json(path: Path) -> dict:
-    """A file with a JSON object, of at most `MAX_JSON_BYTES`; with or without a byte order mark."""
+def small_json(path: Path) -> dict:
+    """The object in a JSON file of at most `MAX_JSON_BYTES`."""
     check_file(path, MAX_JSON_BYTES)
-    try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} must be JSON in UTF-8; it is damaged: {error}") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} must hold a JSON object, {{...}}; got a {type_name(found)}")
-    return found
+    return read_json(path)
 
 
 def check_file(path: Path, most_bytes: int | None = None) -> None:
@@ -366,7 +360,7 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     if not ids or ids != list(range(len(ids))):
         raise ValueError(f"{path} must number its tokens from 0 without a gap; it has {len(ids)}: {shown(ids[:3])} ...")
     if os.path.lexists(folder / "config.json"):
-        V = read_json(folder / "config.json").get("vocab_size")
+        V = small_json(folder / "config.json").get("vocab_size")
         if is_size(V) and len(ids) > V:
             raise ValueError(f"{path} must have at most {V} tokens, vocab_size in config.json; it has {len(ids)}")
     return tokenizer
@@ -436,7 +430,8 @@ def load_gpt2(name: str | Path) -> GPT:
             f"{folder} must hold config.json and .safetensors, those of {INDEX} if not one; it does not"
         )
     path = folder / "config.json"
-    theirs = read_json(path)
+    check_files(folder)
+    theirs = small_json(path)
     config = described_by(path, lambda: from_gpt2_config(theirs))
     weights = {}
     for file, names in {there[1]: None}.items() if there[1] != INDEX else shards(folder / INDEX).items():
@@ -448,7 +443,7 @@ def load_gpt2(name: str | Path) -> GPT:
 
 def shards(path: Path) -> dict[str, list[str]]:
     """Which files hold which weights, from an index."""
-    places = read_json(path).get("weight_map")
+    places = small_json(path).get("weight_map")
     if not isinstance(places, dict) or not places:
         raise ValueError(f"{path} must say in weight_map which file holds which weight; it does not")
     files: dict[str, list[str]] = {}

@@ -24,17 +24,17 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     """Learn a byte-level byte-pair encoding, in which every text can be written without loss.
 
     It begins with the 256 bytes and joins the most frequent neighbours, again and again, until
-    there are vocab_size tokens. The same texts give the same tokenizer. `END_OF_TEXT` in a text is
-    the end of one and nothing to learn from: encoding makes one token of it, which `decode` leaves
-    out, unless it is called with skip_special_tokens=False.
+    there are vocab_size tokens, or no neighbours left to join. The same texts give the same
+    tokenizer. `END_OF_TEXT` in a text is the end of one and nothing to learn from: encoding makes
+    one token of it, which `decode` leaves out, unless it is called with skip_special_tokens=False.
 
     Args:
         texts: what to learn from; read once.
-        vocab_size: V, the number of tokens, of which 256 are the bytes and one is `END_OF_TEXT`.
+        vocab_size: the most tokens, of which 256 are the bytes and one is `END_OF_TEXT`. A short text
+            has fewer to learn: `get_vocab_size()` of what is returned says how many.
 
     Raises:
-        ValueError: V is less than 257 or more than `MOST_TOKENS`, or the texts are too short to
-            have that many tokens.
+        ValueError: vocab_size is less than 257 or more than `MOST_TOKENS`.
 
     Source: Sennrich et al. (2016); on bytes, Radford et al. (2019), section 2.2.
     """
@@ -53,9 +53,6 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(learnable(texts), trainer)
-    learned = tokenizer.get_vocab_size()
-    if learned < vocab_size:
-        raise ValueError(f"vocab_size must be at most {learned}, all that these texts have; got {vocab_size}")
     return tokenizer
 
 

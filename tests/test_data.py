@@ -313,7 +313,7 @@ def test_a_data_json_that_says_too_little_is_named(field, prepared):
     with pytest.raises(ValueError, match=f"data.json must say .*{field}"):
         open_data(prepared)
     (prepared / "data.json").write_text("{")
-    with pytest.raises(ValueError, match="data.json must hold JSON"):
+    with pytest.raises(ValueError, match="data.json must be JSON"):
         open_data(prepared)
 
 

@@ -183,7 +183,7 @@ def test_json_is_read_with_or_without_a_byte_order_mark_and_named_if_it_is_none(
     (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"b": 1}')
     assert read_json(tmp_path / "a.json") == {"b": 1}
     (tmp_path / "a.json").write_text("[" * 100_000)
-    with pytest.raises(ValueError, match="a.json must hold JSON"):
+    with pytest.raises(ValueError, match="a.json must be JSON"):
         read_json(tmp_path / "a.json")
     with pytest.raises(FileNotFoundError, match="b.json must be a file; there is none"):
         read_json(tmp_path / "b.json")
