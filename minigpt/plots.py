@@ -359,7 +359,8 @@ def step_memory(trace: Trace, predicted_bytes: int, least_bytes: int = 1_000) ->
         ax.legend(loc="upper right", bbox_to_anchor=(1, 0.93), fontsize=9)
     return Picture(
         figure,
-        f"Memory of one training step over {place:,} allocations and releases, in MB. Before it: {start:,.1f}. "
+        f"Memory of one training step over {place:,} allocations and releases of {least_bytes:,} bytes or more, in MB. "
+        f"Before it: {start:,.1f}. "
         f"{'; '.join(said)}. The predicted peak is {predicted_bytes / 1e6:,.1f}.",
     )
 

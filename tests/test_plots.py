@@ -134,7 +134,10 @@ def test_a_steps_memory_is_what_was_traced():
     assert drawn[0] == [[0, 1, 2], [1, 3, 9]] and drawn[1] == [[2, 3], [9, 2]]  # 500 bytes are left out
     assert [line[1] for line in drawn[-2:]] == [[1, 1], [9, 9]]
     alt = plots.step_memory(TRACE, 9_000_000).alt
-    assert "over 3 allocations" in alt and "backward: at most 9.0, at its end 2.0. The predicted peak is 9.0" in alt
+    assert (
+        "over 3 allocations and releases of 1,000 bytes or more" in alt
+        and "backward: at most 9.0, at its end 2.0. The predicted peak is 9.0" in alt
+    )
     with pytest.raises(ValueError, match="least_bytes must leave something to be shown; got 100,000,000"):
         plots.step_memory(TRACE, 9_000_000, least_bytes=100_000_000)
 
