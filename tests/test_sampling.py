@@ -10,7 +10,14 @@ import torch
 from chance import p_value
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    MinPLogitsWarper,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from minigpt import GPT, GPTConfig, pretrained
 from minigpt.model import evaluating
@@ -578,3 +585,18 @@ def test_text_that_is_none_is_refused(shipped):
         complete(*shipped, "")
     with pytest.raises(TypeError, match=r"text must be a str; got \[1\] \(list\)"):
         greedy_decode(*shipped, [1])
+
+
+def test_what_chapter_6_says_of_hugging_faces_defaults_is_so():
+    config = GPT2Config(n_embd=8, n_head=2, n_layer=1, vocab_size=97, n_positions=4, bos_token_id=0, eos_token_id=0)
+    theirs = GPT2LMHeadModel(config).eval()
+    prompts, options = torch.ones(4_000, 1, dtype=torch.long), {"max_new_tokens": 1, "pad_token_id": 0}
+    prompts = {"inputs": prompts, "attention_mask": torch.ones_like(prompts)}
+
+    def kinds(**settings):
+        return len(theirs.generate(**prompts, **options, **settings)[:, -1].unique())
+
+    assert kinds() == kinds(temperature=0.0) == 1
+    assert kinds(do_sample=True) == 50 and kinds(do_sample=True, top_k=0) == 97
+    with pytest.raises(ValueError, match="temperature.*strictly positive"):
+        kinds(do_sample=True, temperature=0.0)
