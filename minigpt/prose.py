@@ -51,7 +51,8 @@ PIECE = re.compile(
     rf"|(?P<word>\b(?:{WORDS})s?\b)",
     re.DOTALL | re.MULTILINE | re.IGNORECASE,
 )
-BINDING = re.compile(r"<!--=(.*?)-->", re.DOTALL)
+# A line that ends in $$ and more is no displayed formula to MyST: there, the comment may stand on the next line.
+BINDING = re.compile(r"(?:(?<=\$\$)\n)?<!--=(.*?)-->", re.DOTALL)
 SETUP = re.compile(r"<!--:(.*?)-->", re.DOTALL)
 LINKED_CHAPTER = re.compile(r"\[[^\]]*\bchapter (\d+)[^\]]*\]\((?:book/)?(\d\d)_[^)]*\)", re.IGNORECASE)
 

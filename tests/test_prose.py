@@ -189,6 +189,20 @@ def test_no_reader_sees_a_binding():
     assert [number.text for number in prose.numbers(text)] == ["12"]
 
 
+def test_a_displayed_formula_is_bound_on_the_next_line():
+    text = "So\n\n$$2a + 1.$$\n<!--=n-->\n\nwith 3<!--=a--> and 4\n<!--=n-->."
+    assert [(n.text, n.expression) for n in prose.numbers(text)] == [("$$2a + 1.$$", "n"), ("3", "a"), ("4", None)]
+    assert prose.without_bindings("$$2a + 1.$$\n<!--=n-->\n\nwith") == "$$2a + 1.$$\n\nwith"
+
+
+def test_no_displayed_formula_has_more_on_its_line():
+    """MyST would show its dollars."""
+    for path in PAGES:
+        text = path.read_text(encoding="utf-8")
+        cells = [text] if path.suffix == ".md" else [c.source for c in nbformat.reads(text, as_version=4).cells]
+        assert not re.search(r"\$\$<!--", "\n".join(cells)), path.name
+
+
 def test_what_a_cell_says_in_words_is_read_and_its_formats_are_not():
     source = 'x = 3  # three of four\nprint(f"{x:,.3f} of 28 heads", "gpt2")\n'
     assert prose.spoken(source) == ["# three of four", " of 28 heads"]
