@@ -220,7 +220,7 @@ def test_a_chapters_numbers_come_from_its_kernel(tmp_path):
     nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
     chapters.run(path)
     done = nbformat.read(path, as_version=4)
-    assert done.cells[1].source == "It has 12<!--=n--> of them, three<!--=k--> in all."
+    assert done.cells[1].source == "It has 12<!--=n--> of them, three<!--=answers--> in all."
     assert done.cells[1].metadata["numbers"] == ["12", "three"]
     assert done.cells[4].source == "Now 7<!--=n-->." and len(done.cells) == 5
     assert [cell.execution_count for cell in done.cells if cell.cell_type == "code"] == [1, 2, 3]
