@@ -136,7 +136,7 @@ class MultiHeadAttention(nn.Module):
         return (out, weights) if return_weights else out
 
     def split_heads(self, x):
-        """(B, T, C) -> (B, H, T, D): the last axis cut into heads, the heads put before the positions."""
+        """(B, T, C) -> (B, H, T, D): the last axis read as heads, the heads put before the positions."""
         # A view: C = H·D numbers in a row are read as H rows of D. Nothing is moved or copied.
         heads = x.unflatten(-1, (self.n_heads, self.d_head))  # (B, T, H, D)
         # H next to B, because the products of step 4 treat all axes but the last two as a batch.
@@ -163,7 +163,7 @@ class MultiHeadAttention(nn.Module):
         return masked.softmax(dim=-1)  # (B, H, T, S)
 
     def fused_attention(self, queries, keys, values):
-        """Step 4 in one kernel, which never stores the (T, S) weights; same arguments, same result."""
+        """Step 4 in one call: same arguments, same result, and where PyTorch can, no (T, S) weights stored."""
         # The kernel knows one mask by name, the causal one of T = S. A single query sees all.
         # Between the two (several positions after a filled cache), the mask is spelled out.
         T, S = queries.size(-2), keys.size(-2)

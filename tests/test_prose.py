@@ -211,8 +211,8 @@ def test_what_a_cell_says_in_words_is_read_and_its_formats_are_not():
 def test_a_chapters_numbers_come_from_its_kernel(tmp_path):
     cells = [
         nbformat.v4.new_code_cell(chapters.colab_cell()),
-        nbformat.v4.new_markdown_cell("It has 99<!--=n--> of them, two<!--=k--> in all."),
-        nbformat.v4.new_code_cell("n, k = 12, 3"),
+        nbformat.v4.new_markdown_cell("It has 99<!--=n--> of them, two<!--=answers--> in all."),
+        nbformat.v4.new_code_cell("n, answers = 12, 3"),
         nbformat.v4.new_code_cell("n = 7"),
         nbformat.v4.new_markdown_cell("Now 12<!--=n-->."),
     ]
@@ -220,7 +220,7 @@ def test_a_chapters_numbers_come_from_its_kernel(tmp_path):
     nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
     chapters.run(path)
     done = nbformat.read(path, as_version=4)
-    assert done.cells[1].source == "It has 12<!--=n--> of them, three<!--=k--> in all."
+    assert done.cells[1].source == "It has 12<!--=n--> of them, three<!--=answers--> in all."
     assert done.cells[1].metadata["numbers"] == ["12", "three"]
     assert done.cells[4].source == "Now 7<!--=n-->." and len(done.cells) == 5
     assert [cell.execution_count for cell in done.cells if cell.cell_type == "code"] == [1, 2, 3]

@@ -94,9 +94,6 @@ def run(path: Path) -> None:
     write_files({path: lambda place: place.write_text(text, encoding="utf-8")})
 
 
-ASKING = "import json; from minigpt.prose import answers; print(json.dumps(answers(globals(), {wanted!r})))"
-
-
 @dataclass(frozen=True)
 class Question:
     """What the kernel is asked about the bound numbers of a cell of text.
@@ -123,9 +120,9 @@ def questions(notebook) -> list[Question]:
         bound = prose.bound_numbers(cell.source) if cell.cell_type == "markdown" else []
         if bound:
             wanted = [(number.kind, number.text, number.expression) for number in bound]
-            source = (
-                f"from minigpt.prose import answers\nprint(__import__('json').dumps(answers(globals(), {wanted!r})))"
-            )
+            # No name of the chapter's is taken, lest it be bound to something else there.
+            answers = f"__import__('minigpt.prose').prose.answers(globals(), {wanted!r})"
+            source = f"print(__import__('json').dumps({answers}))"
             behind = next((j for j in code if j > i), code[-1])
             asked.append(Question(cell, behind, source, [number.text for number in bound]))
     return asked
