@@ -1,7 +1,8 @@
 """What `pytest --nbval book/` asks each chapter besides: whether the numbers in its text are those that its kernel
-computes, and whether its widgets hold what is stored of them."""
+computes, whether the shapes in its cells' comments are its tensors', and whether its widgets hold what is stored."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +12,11 @@ from nbval.plugin import IPyNbCell, IPyNbFile
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 import chapters  # noqa: E402
 
+ASK_SHAPES = """
+import json
+from minigpt import shapes as _shapes
+print(json.dumps(_shapes.wrong(_shapes.check_cell({!r}, globals()))))
+"""
 PRINT_STATE = 'print(json.dumps(checksums(Widget.get_manager_state()["state"])))'
 
 
@@ -34,6 +40,11 @@ def questions(notebook: IPyNbFile) -> dict[int, list[IPyNbCell]]:
         number = code.index(question.behind)
         name = f"Cell {number}, numbers in the text {question.cell.id}"
         asked.setdefault(number, []).append(cell(notebook, number, name, question.source, question.said))
+    for number, i in enumerate(code):
+        source = notebook.nb.cells[i].source
+        if re.search(r"\S.*# \(", source):
+            name = f"Cell {number}, shapes in the comments"
+            asked.setdefault(number, []).append(cell(notebook, number, name, ASK_SHAPES.format(source), []))
     if "widgets" in notebook.nb.metadata:
         last, state = len(code) - 1, chapters.widget_state(notebook.nb)
         source = chapters.STATE_QUESTION + PRINT_STATE

@@ -79,7 +79,7 @@ class Number:
 
 
 def numbers(text: str) -> Iterator[Number]:
-    """All numbers of a text in Markdown, in order: digits, number words, formulas and code that hold digits.
+    """All numbers of a text in Markdown, in order: digits, number words, formulas and code that hold digits, shapes.
 
     Digits in comments, in tags and in the addresses of links are left out.
     """
@@ -93,7 +93,7 @@ def numbers(text: str) -> Iterator[Number]:
                 yield Number("fence", inner[0], match.start() + inner.start(), None)
             continue
         bound = BINDING.match(text, place)
-        if kind in ("formula", "code") and not bound and not re.search(r"\d", match[0]):
+        if kind in ("formula", "code") and not bound and not re.search(r"\d|^`\([A-Z]", match[0]):
             continue
         yield Number(kind, match[0], match.start(), bound[1].strip() if bound else None)
         place = bound.end() if bound else place

@@ -315,34 +315,42 @@ def flow(call: Callable[[], object], letters: Mapping[str, int], sources: Iterab
     return Table(("statement", "says", "is"), rows, code=(0, 1, 2))
 
 
-def check_cell(source: str, values: Mapping[str, object], letters: Mapping[str, int]) -> list[Seen]:
+def check_cell(source: str, values: Mapping[str, object], letters: Mapping[str, int] | None = None) -> list[Seen]:
     """What a notebook's cell says of shapes, beside what its variables are after it ran.
 
         assert shapes.wrong(shapes.check_cell(cell.source, notebook_globals, {"B": 4, "T": 5})) == []
 
     Args:
-        source: the cell. Its own assignments are looked at, not those inside loops and functions; of a name that
-            is assigned again later on, the last one.
+        source: the cell. Assignments inside functions are not looked at; of a name that is assigned
+            several times, the last one is.
         values: the variables by their names.
-        letters: what each letter is in this cell.
+        letters: what letters are in this cell. Another letter is the int of that name that the cell
+            assigns, or else what it is where it stands first.
 
     Raises:
-        ValueError: a comment that begins like a shape can't be read as one, or holds a letter without a value.
+        ValueError: a comment that begins like a shape can't be read as one.
     """
-    body = ast.parse(source).body
-    own = {node.end_lineno for node in body if isinstance(node, ast.Assign | ast.AnnAssign)}
-    last = {}
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+    tree, letters = ast.parse(source), dict(letters or {})
+    inside = {n for f in ast.walk(tree) if isinstance(f, ast.FunctionDef | ast.ClassDef) for n in ast.walk(f)}
+    own, last = set(), {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node not in inside:
+            own.add(node.end_lineno)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node not in inside:
             last[node.id] = max(last.get(node.id, 0), node.lineno)
+    letters = {name: values[name] for name in last if type(values.get(name)) is int} | letters
     seen = []
     for comment in read_source(source, "cell"):
         for target, shape in zip(comment.targets, comment.shapes, strict=True):
-            if comment.line in own and last.get(target, 0) <= comment.line:
-                value = eval(target, {}, dict(values))
-                if isinstance(value, Tensor):
-                    claimed = tuple(evaluate(d, letters) for d in shape)
-                    seen.append(Seen(comment, target, claimed, tuple(value.shape)))
+            if comment.line not in own or last.get(target, 0) > comment.line:
+                continue
+            value = eval(target, {}, dict(values))
+            if isinstance(value, Tensor):
+                for dimension, size in zip(shape, value.shape, strict=False):
+                    if dimension.isidentifier():
+                        letters.setdefault(dimension, size)
+                claimed = tuple(evaluate(dimension, letters) for dimension in shape)
+                seen.append(Seen(comment, target, claimed, tuple(value.shape)))
     return seen
 
 

@@ -10,6 +10,7 @@ Chapters' numbers are written by tools/chapters.py, which has a kernel to comput
 
 import argparse
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ from minigpt.files import write_files
 
 ROOT = Path(__file__).resolve().parents[1]
 UNBOUND = ROOT / "tests" / "unbound.txt"
+#: A shape in a comment behind code. Those that stand in functions have no other check.
+SHAPES = re.compile(r"#[^\n]*?(\([A-Z][A-Za-z_]*(?:, [^()\n]*)?,?\))")
 MODEL_CARDS = "minigpt/weights/*/README.md"
 
 
@@ -105,6 +108,8 @@ def unbound_lines(path: Path, text: str | None = None) -> list[str]:
         for cell in nbformat.reads(text, as_version=4).cells:
             texts = [cell.source] if cell.cell_type == "markdown" else prose.spoken(cell.source)
             found += [line for text in texts for line in unbound(text)]
+            if cell.cell_type == "code" and (claims := SHAPES.findall(cell.source)):
+                found.append((beginning(cell.source), ["".join(claim.split()) for claim in claims]))
     return [f"{name} | {start} | {' '.join(numbers)}" for start, numbers in found]
 
 
