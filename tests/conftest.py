@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from minigpt import pretrained
 
@@ -21,7 +22,9 @@ FLAGS = [
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
 
-torch.set_num_threads(2)
+# One core for each process of `pytest --numprocesses`; both for a single one.
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+torch.set_num_threads(1 if WORKERS > 1 else 2)
 
 
 def pytest_addoption(parser):
@@ -30,6 +33,8 @@ def pytest_addoption(parser):
 
 def pytest_collection_modifyitems(config, items):
     for item in items:
+        if {"browser", "site"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("browser")
         if item.get_closest_marker("slow") and not config.getoption("--slow", False):
             item.add_marker(pytest.mark.skip(reason="slow; --slow runs it"))
 
@@ -47,8 +52,18 @@ def shipped():
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory) -> Path:
-    """The site, built as a fork would build it: clean, warnings as errors, its own repository."""
-    out = tmp_path_factory.mktemp("site")
+    """The site, built once for all processes of this run."""
+    together = tmp_path_factory.getbasetemp()
+    together = together.parent if WORKERS > 1 else together
+    out = together / "site"
+    with FileLock(together / "site.lock"):
+        if not out.exists():
+            build_site(tmp_path_factory.mktemp("site-build")).rename(out)
+    return out
+
+
+def build_site(out: Path) -> Path:
+    """The site in `out`, built as a fork would build it: clean, warnings as errors, its own repository."""
     program = Path(sys.executable).parent / "jupyter-book"
     command = [program, "build", ROOT, "-W", "--keep-going", "--path-output", out]
     environment = {**os.environ, "MINIGPT_REPOSITORY": REPOSITORY}

@@ -110,6 +110,7 @@ def test_a_chapter_that_fails_keeps_its_file(tmp_path):
         chapters.run(path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "old, new", [("301,771,520", "301,771,521"), ("aria-label=", "aria-labels="), ("26.1 %", "26.2 %")]
 )

@@ -131,6 +131,7 @@ def mutants():
                 yield pytest.param(module, comment.line, old, new, id=f"{Path(module.__file__).stem}:{comment.line}")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("module, line, old, new", list(mutants()))
 def test_a_wrong_shape_comment_is_found(module, line, old, new, tmp_path):
     copy = planted(module, line, old, new, tmp_path)

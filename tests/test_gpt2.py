@@ -91,6 +91,14 @@ def test_greedy_tokens_are_theirs(shipped, tmp_path):
 
 
 @pytest.mark.parametrize("name", SIZES)
+def test_the_real_sizes_are_theirs_weight_by_weight(name):
+    """As shapes only, without memory for them: `twin` refuses a name that is missing or too many, or another shape."""
+    with torch.device("meta"):
+        theirs = twin(GPT(CONFIGS[name]))
+    assert sum(p.numel() for p in theirs.parameters()) == count_params(CONFIGS[name])
+
+
+@pytest.mark.parametrize("name", [SIZES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in SIZES[1:])])
 def test_the_real_sizes_have_the_same_logits_and_greedy_tokens(name):
     """The XL is 6.2 GB; its twin shares all but the joined queries, keys and values."""
     torch.manual_seed(0)

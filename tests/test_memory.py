@@ -77,6 +77,7 @@ def steps(draw, device="cpu"):
     return config, how
 
 
+@pytest.mark.long
 @settings(max_examples=300, deadline=None)
 @given(steps())
 def test_saved_activations_are_autograds_to_the_byte(drawn):
@@ -84,6 +85,7 @@ def test_saved_activations_are_autograds_to_the_byte(drawn):
     assert training_memory(config, **how).saved_bytes == kept_by_forward(Step(config, **how))
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None)
 @given(steps("cuda"))
 def test_saved_activations_with_a_gpus_operators(drawn):
@@ -131,6 +133,7 @@ def medium_steps(draw):
     return config, how
 
 
+@pytest.mark.long
 @settings(max_examples=100, deadline=None)
 @given(medium_steps())
 def test_peak_is_the_cpu_allocators(drawn):
@@ -216,6 +219,7 @@ def test_the_embeddings_gradients_meet_as_the_allocator_says(vocab_size):
     assert predicted.total_bytes == pytest.approx(fullest, abs=100)
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None)
 @given(medium_steps(), st.sampled_from(memory.PRECISIONS), st.sampled_from(["explicit", "fused"]))
 def test_peak_with_a_gpus_operators(drawn, precision, attention):
@@ -235,6 +239,7 @@ def test_peak_with_a_gpus_operators(drawn, precision, attention):
     assert tracked * 0.999 < predicted.peak_bytes < tracked * 1.001 + narrower
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "how, on_gpu, peak",
     [
@@ -488,6 +493,7 @@ def test_inference_is_the_cpu_allocators(attention, vocab_size, d_ff, cache, bat
     assert predicted.peak_bytes == pytest.approx(peak, rel=1e-3)
 
 
+@pytest.mark.long
 @settings(max_examples=200, deadline=None)
 @given(configs())
 def test_parameter_shapes_are_the_models(config):

@@ -33,6 +33,7 @@ def configs(draw):
     )
 
 
+@pytest.mark.long
 @settings(max_examples=300, deadline=None)
 @given(configs())
 def test_closed_form_is_the_live_module(config):

@@ -56,6 +56,7 @@ def test_a_picture_is_a_labelled_image_in_the_pages_colour(name):
     assert set(re.findall(r'(?:url\(#|href="#)([^)"]+)', picture.svg())) <= set(ids)
 
 
+@pytest.mark.long
 def test_a_curve_that_is_off_by_its_last_bits_is_the_same_picture():
     """Other processors round otherwise: nothing of it may show, not even in an id."""
     torch.manual_seed(0)
@@ -151,6 +152,7 @@ def test_pictures_on_one_page_share_no_id():
     assert len(set.union(*ids)) == sum(map(len, ids))
 
 
+@pytest.mark.long
 def test_a_picture_is_the_same_in_every_process():
     program = "import sys; sys.path.insert(0, 'tests'); import test_plots as t, hashlib; " \
         "print(hashlib.sha256(''.join(p.svg() for p in t.pictures().values()).encode()).hexdigest())"  # fmt: skip

@@ -61,6 +61,7 @@ def test_half_precision_halves_the_file(tmp_path):
 FOLDER = pretrained.WEIGHTS / "shakespeare"
 
 
+@pytest.mark.long
 def test_the_shipped_model_is_as_good_as_it_says(shipped, tmp_path):
     """All of the held-out plays, predicted again."""
     model, tokenizer = shipped

@@ -101,6 +101,7 @@ def noticed(path, text: str) -> bool:
         return True
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(3))
 def test_of_a_hundred_wrong_numbers_planted_at_random_ninety_five_are_noticed(seed):
     chance = random.Random(seed)

@@ -119,7 +119,7 @@ def pins(name):
 
 
 def test_binder_gets_the_versions_that_were_tested():
-    tested, binder = pins("requirements.txt"), pins(".binder/requirements.txt")
+    tested, binder = pins("requirements.txt") | pins("tests/requirements.txt"), pins(".binder/requirements.txt")
     assert {name: version for name, version in binder.items() if tested.get(name, version) != version} == {}
     assert set(binder) - set(tested) == {"jupyterlab-myst"}
     needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]

@@ -326,6 +326,7 @@ def finished(process, expected=0):
     return output
 
 
+@pytest.mark.long
 def test_a_run_killed_again_and_again_has_the_losses_of_one_that_was_not(source, tmp_path):
     finished(in_process(command(source, tmp_path / "straight", "--steps", "300")))
     arguments, kills = command(source, tmp_path / "killed", "--steps", "300"), 0
@@ -693,6 +694,7 @@ main(sys.argv[1:])
 """
 
 
+@pytest.mark.long
 def test_on_a_full_disk_the_last_checkpoint_is_kept(source, tmp_path):
     """A limit on the size of a file stands for the full disk: the system refuses to write, really."""
     arguments = command(source, tmp_path / "run", "--steps", "20")
@@ -812,6 +814,7 @@ def test_tensorboard_gets_the_rows(data, tmp_path):
     assert len(events.Scalars("held_out_bits_a_byte")) == 3
 
 
+@pytest.mark.long
 def test_weights_and_biases_gets_the_rows_offline(data, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
@@ -831,6 +834,7 @@ def test_an_unknown_tracker_is_named(data, tmp_path):
 # the command line
 
 
+@pytest.mark.long
 def test_the_command_line_says_what_is_wrong_without_a_traceback(tmp_path):
     for arguments, message in [
         (["--config", "maxi"], "error: --config must be one of mini"),
@@ -887,6 +891,7 @@ def alone(source, tmp_path_factory):
     return out
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("accumulate", ["1", "2"])
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_two_processes_have_the_losses_of_one(parallel, accumulate, alone, source, tmp_path):
@@ -914,6 +919,7 @@ train.main(sys.argv[2:])
 """
 
 
+@pytest.mark.long
 def test_a_sharded_run_goes_on_in_one_process_and_the_other_way_round(alone, source, tmp_path):
     (tmp_path / "stop.py").write_text(STOP)
     arguments = command(source, tmp_path / "run", "--steps", "12", "--dropout", "0", "--checkpoint-every", "2")[2:]

@@ -699,6 +699,7 @@ def test_a_token_full_of_html_stays_text(small_site, browser):
         assert "'&amp;', with 63.4 %" in sentences.first.inner_text()
 
 
+@pytest.mark.long
 def test_a_notebook_without_widget_state_is_caught_before_the_build(small_site):
     done, _ = small_site(lambda notebook: notebook["metadata"].pop("widgets"))
     assert done.returncode != 0
