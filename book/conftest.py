@@ -4,6 +4,7 @@ computes, whether the shapes in its cells' comments are its tensors', and whethe
 import json
 import re
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import nbformat
@@ -55,6 +56,5 @@ def questions(notebook: IPyNbFile) -> dict[int, list[IPyNbCell]]:
 def cell(notebook: IPyNbFile, number: int, name: str, source: str, answer: object) -> IPyNbCell:
     output = nbformat.v4.new_output("stream", name="stdout", text=json.dumps(answer) + "\n")
     code = nbformat.v4.new_code_cell(source, outputs=[output], execution_count=1)
-    return IPyNbCell.from_parent(
-        notebook, name=name, cell_num=number, cell=code, options={"check": True, "skip": False}
-    )
+    options = defaultdict(bool, check=True)
+    return IPyNbCell.from_parent(notebook, name=name, cell_num=number, cell=code, options=options)
