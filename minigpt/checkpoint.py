@@ -140,7 +140,7 @@ def check_numbers(model: nn.Module, optimizer: torch.optim.Optimizer, processes:
     """
     lost = []
     for name, parameter in model.named_parameters():
-        length = torch.linalg.vector_norm(local(parameter).float())  # ()
+        length = torch.linalg.vector_norm(local(parameter).float())
         states = optimizer.state.get(parameter, {}).values()
         if not (length.isfinite() and all(local(state).isfinite().all() for state in states)):
             lost.append(name)

@@ -2,11 +2,11 @@ import copy
 import json
 import os
 import shutil
-import time
 from dataclasses import asdict
 
 import pytest
 import torch
+from hanging import interrupted
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.utils import prune
@@ -16,6 +16,7 @@ from minigpt.data import plays, prepare
 from minigpt.evaluation import evaluate
 from minigpt.metrics import read_metrics
 from minigpt.parameters import count_params
+from minigpt.prose import without_bindings
 from minigpt.tokenizer import train_tokenizer
 from minigpt.train import RECIPES
 
@@ -88,6 +89,7 @@ def test_the_shipped_model_is_what_its_recipe_makes():
 def test_the_shipped_model_is_small_and_has_a_card_that_says_so():
     card, results = (FOLDER / "README.md").read_text(), json.loads((FOLDER / "results.json").read_text())
     size = sum((FOLDER / name).stat().st_size for name in ("model.safetensors", "tokenizer.json"))
+    card = without_bindings(card)
     assert size < 6_000_000 and f"{size / 1e6:.1f} MB" in card
     held_out = results["held_out"]
     for said in (f"{held_out['bits_a_byte']:.3f}", f"{held_out['accuracy']:.1%}", f"{held_out['loss']:.3f}"):
@@ -154,10 +156,8 @@ def test_a_damaged_configuration_is_named(content, folder):
 )
 def test_a_configuration_that_is_none_is_named_at_once(fields, message, folder):
     changed(folder, **fields)
-    start = time.perf_counter()
-    with pytest.raises(ValueError, match=rf"config\.json.*{message}"):
+    with interrupted(), pytest.raises(ValueError, match=rf"config\.json.*{message}"):
         pretrained.load(folder)
-    assert time.perf_counter() - start < 2
 
 
 def test_a_missing_field_is_named(folder):

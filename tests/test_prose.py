@@ -123,7 +123,8 @@ def equations() -> list[tuple[str, str, str]]:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".ipynb":
             text = "\n".join(cell.source for cell in nbformat.reads(text, as_version=4).cells)
-        found += [(path.name, *match.groups()) for match in ARITHMETIC.finditer(prose.without_bindings(text))]
+        text = re.sub(r"\$[^$]*\$", "$", prose.without_bindings(text))  # formulas are computed elsewhere
+        found += [(path.name, *match.groups()) for match in ARITHMETIC.finditer(text)]
     return [equation for equation in found if equation[1].count("(") == equation[1].count(")")]
 
 

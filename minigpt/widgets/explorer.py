@@ -84,7 +84,8 @@ def plain(trait, value):
     if not isinstance(trait, traitlets.Int | traitlets.Float) or value is None:
         return value
     if isinstance(value, bool | np.bool_):
-        raise Refused(f"{trait.name} must be a number; got {value} ({type(value).__name__})")
+        kind = "an int" if isinstance(trait, traitlets.Int) else "a number"
+        raise Refused(f"{trait.name} must be {kind}; got {value} ({type(value).__name__})")
     try:
         if isinstance(value, Integral) and isinstance(trait, traitlets.Int):
             return int(value)
