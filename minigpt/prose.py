@@ -89,7 +89,7 @@ def numbers(text: str) -> Iterator[Number]:
         if kind in ("skipped", None):
             continue
         if kind == "fence":
-            for inner in re.finditer(r"\d(?:[\d,]*\d)?(?:\.\d+)*", match[0]):
+            for inner in re.finditer(rf"\d(?:[\d,]*\d)?(?:\.\d+)*|\b(?:{WORDS})s?\b", match[0], re.IGNORECASE):
                 yield Number("fence", inner[0], match.start() + inner.start(), None)
             continue
         bound = BINDING.match(text, place)

@@ -29,14 +29,15 @@ MODEL_CARDS = "minigpt/weights/*/README.md"
 
 
 def pages() -> list[Path]:
-    """All pages that hold prose: chapters, pages of text, the README, the cards of the models."""
-    patterns = ("book/*.ipynb", "book/*.md", "lessons/*.ipynb", "lessons/*.md", "README.md", MODEL_CARDS)
+    """All pages that hold prose: chapters, pages of text, the README, the cards of the models; and the sources."""
+    patterns = ["book/*.ipynb", "book/*.md", "book/*.bib", "lessons/*.ipynb", "lessons/*.md"]
+    patterns += ["README.md", "SECURITY.md", MODEL_CARDS]
     return sorted(path for pattern in patterns for path in ROOT.glob(pattern))
 
 
 def paragraphs(text: str) -> Iterator[str]:
-    """A text's paragraphs; a row of a table is one of its own."""
-    for block in text.split("\n\n"):
+    """A text's paragraphs; a row of a table is one of its own, and so is an entry of a bibliography."""
+    for block in re.split(r"\n\n|\n(?=@)", text):
         lines = block.split("\n")
         table = [line for line in lines if line.startswith("|")]
         rest = "\n".join(line for line in lines if not line.startswith("|"))
@@ -101,7 +102,7 @@ def unbound(text: str) -> list[tuple[str, list[str]]]:
 def unbound_lines(path: Path, text: str | None = None) -> list[str]:
     """A page's lines of unbound.txt. `text` stands for what the file holds, if given."""
     name, text = path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8") if text is None else text
-    if path.suffix == ".md":
+    if path.suffix != ".ipynb":
         found = unbound(text)
     else:
         found = []
@@ -137,7 +138,7 @@ def wrong_numbers(path: Path, text: str | None = None) -> list[str]:
     """The bound numbers of a page that are not what they are bound to; a chapter's are compared with what its
     kernel has stored."""
     text = path.read_text(encoding="utf-8") if text is None else text
-    if path.suffix == ".md":
+    if path.suffix != ".ipynb":
         pairs = zip(prose.bound_numbers(text), right_numbers(text), strict=True)
         return [f"{path.name}: {n.text} must be {right}, by {n.expression}" for n, right in pairs if n.text != right]
     wrong, notebook = [], nbformat.reads(text, as_version=4)
@@ -185,7 +186,7 @@ def main() -> None:
     options = parser.parse_args()
     chosen = options.pages or pages()
     if options.write:
-        for path in (path for path in chosen if path.suffix == ".md"):
+        for path in (path for path in chosen if path.suffix != ".ipynb"):
             text = path.read_text(encoding="utf-8")
             new = prose.rewritten(text, right_numbers(text))
             write_files({path: lambda place, new=new: place.write_text(new, encoding="utf-8")})
