@@ -153,8 +153,9 @@ def test_peak_is_the_cpu_allocators(drawn):
 def test_a_toys_peak_is_the_cpu_allocators_but_for_a_thousand_bytes(drawn, optimizer, accumulating):
     config, how = drawn
     how |= {"precision": "fp32", "attention": "explicit", "optimizer": optimizer, "accumulating": accumulating}
-    missing = trace(Step(config, **how)).peak_bytes - training_memory(config, **how).peak_bytes
-    assert 0 < missing < 1e-3 * training_memory(config, **how).peak_bytes + 1_000
+    # Mostly a few hundred bytes are missing; at a vocabulary of one token a few can be too many.
+    predicted = training_memory(config, **how).peak_bytes
+    assert -100 < trace(Step(config, **how)).peak_bytes - predicted < 1e-3 * predicted + 1_000
 
 
 #: The proportions of GPT-2 XL, a sixteenth as wide.

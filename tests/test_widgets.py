@@ -181,10 +181,11 @@ def test_true_is_no_number_and_numpys_are_as_good_as_pythons():
     ):
         for name in names:
             before = getattr(explorer, name)
+            kind = "a number" if name in ("temperature", "top_p", "min_p") else "an int"
             for wrong in (True, False, np.True_):
-                with pytest.raises(traitlets.TraitError, match=f"{name} must be a number; got (True|False)"):
+                with pytest.raises(traitlets.TraitError, match=f"{name} must be {kind}; got (True|False)"):
                     setattr(explorer, name, wrong)
-                with pytest.raises(traitlets.TraitError, match=f"{name} must be a number"):
+                with pytest.raises(traitlets.TraitError, match=f"{name} must be {kind}; got (True|False)"):
                     explorer.set_state({name: wrong})
                 with pytest.raises((traitlets.TraitError, TypeError)):
                     type(explorer)(name=wrong)
@@ -194,7 +195,7 @@ def test_true_is_no_number_and_numpys_are_as_good_as_pythons():
     assert type(sampling.top_k) is int and type(sampling.temperature) is float
     with pytest.raises(ValueError, match="temperature must be below 1.8e"):
         sampling.temperature = 10**400
-    with pytest.raises(traitlets.TraitError, match="text must be a number"):
+    with pytest.raises(traitlets.TraitError, match="text must be an int"):
         SamplingExplorer(ROW, list("xyz"), text=False)
 
 
