@@ -180,6 +180,11 @@ def test_only_modules_are_counted(module):
         count(nn.Linear(2, 2), trainable=1)
 
 
+def test_names_of_modules_are_shown_as_code():
+    html = by_module(CONFIGS["gpt2"])._repr_html_()
+    assert "<code>block.attention</code>" in html and "<code>4" not in html
+
+
 def test_family_shows_the_rules_error():
     table = parameters.family(["gpt2", "gpt3-175b"])
     assert [row[-1] for row in table.rows] == ["-31.7%", "-0.4%"]
