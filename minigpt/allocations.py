@@ -9,7 +9,8 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from minigpt.config import GPTConfig, check_choice, check_size, check_switch, configuration
+from minigpt.checks import check_choice, check_size, check_switch
+from minigpt.config import GPTConfig, configuration
 from minigpt.memory import ATTENTIONS, DEVICES, OPTIMIZERS, PRECISIONS
 from minigpt.model import GPT
 

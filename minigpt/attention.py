@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minigpt.config import check_dropout, check_heads, check_size, check_switch
+from minigpt.checks import check_dropout, check_heads, check_size, check_switch
 
 
 class MultiHeadAttention(nn.Module):
@@ -94,12 +94,6 @@ class MultiHeadAttention(nn.Module):
         """
         # Without this check, a wrong input would fail inside the first product, with less to go by.
         check_input(self, x, cache)
-
-        # The cache counts: S positions are seen, of which the first S - T were read earlier.
-        T = x.size(1)
-        S = T if cache is None else cache.length + T
-        if self.context_length < S:
-            raise ValueError(f"x may show {self.context_length} positions at most; got {S}")
 
         # 1. Project: three linear maps of the same x. Q = x W_q + b_q, and likewise K and V.
         queries = self.query(x)  # (B, T, C)
@@ -202,6 +196,10 @@ def check_input(layer: MultiHeadAttention, x, cache) -> None:
             raise ValueError(f"x must hold numbers like the weights', {weight.dtype}; got {x.dtype}")
     if cache is not None and not isinstance(cache, KVCache):
         raise TypeError(f"cache must be a KVCache or None; got {type(cache).__name__}")
+    # The cache counts: S positions are seen, of which the first S - T were read earlier.
+    S = x.size(1) + (0 if cache is None else cache.length)
+    if layer.context_length < S:
+        raise ValueError(f"x may show {layer.context_length} positions at most; got {S}")
 
 
 def under_autocast(*tensors) -> bool:

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from minigpt.checks import is_integer, is_number
 from minigpt.files import locked, write_files
 from minigpt.parallel import Processes, like, local, reshard, whole
 
@@ -74,9 +75,9 @@ def check_facts(facts: dict) -> None:
         if not isinstance(facts.get(name, {}), dict):
             raise ValueError(f"{name} must be an object; got {facts[name]!r}")
     step, seconds = facts.get("step", 0), facts.get("seconds", 0.0)
-    if isinstance(step, bool) or not isinstance(step, int) or step < 0:
+    if not is_integer(step) or step < 0:
         raise ValueError(f"step must be a whole number of at least 0; got {step!r}")
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+    if not is_number(seconds) or not 0 <= seconds < math.inf:
         raise ValueError(f"seconds must be a number of at least 0; got {seconds!r}")
     steps = facts.get("settings", {}).get("steps", math.inf)
     if not isinstance(steps, int | float) or step > steps:

@@ -1,12 +1,19 @@
 """The shape of a GPT: one frozen dataclass and the configurations that have names."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import isqrt
-from numbers import Integral, Real
 from types import MappingProxyType
 
-import numpy as np
+from minigpt.checks import (
+    check_choice,
+    check_dropout,
+    check_heads,
+    check_size,
+    check_switch,
+    check_text,
+    is_size,
+    shown,
+)
 
 ACTIVATIONS = ("gelu_tanh", "gelu", "relu")
 
@@ -82,9 +89,7 @@ class GPTConfig:
             object.__setattr__(self, field, check_dropout(field, getattr(self, field)))
         for field in ("bias", "tie_weights"):
             object.__setattr__(self, field, check_switch(field, getattr(self, field)))
-        if not isinstance(self.activation, str):
-            raise TypeError(f"activation must be a str; got {shown(self.activation)} ({type_name(self.activation)})")
-        check_choice("activation", self.activation, ACTIVATIONS)
+        check_choice("activation", check_text("activation", self.activation), ACTIVATIONS)
 
     @property
     def d_head(self) -> int:
@@ -105,74 +110,6 @@ class GPTConfig:
         if self.attention_dropout == self.dropout:
             changes = {"attention_dropout": None, **changes}
         return replace(self, **changes)
-
-
-def is_size(value) -> bool:
-    """Whether a value is an int of at least 1, Python's or NumPy's (True and False are not)."""
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
-
-
-def check_size(name: str, value, most: int | None = None, least: int = 1) -> int:
-    """The value as Python's int; an error unless it is an int, Python's or NumPy's, from `least` to `most`."""
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an int; got {shown(value)} ({type_name(value)})")
-    value = int(value)
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}; got {shown(value)}")
-    if most is not None and value > most:
-        raise ValueError(f"{name} must be at most {most}; got {shown(value)}")
-    return value
-
-
-def check_heads(d_model: int, n_heads: int) -> None:
-    """Raise unless `n_heads` divides `d_model`; say which numbers of heads would."""
-    if d_model % n_heads:
-        # Divisors come in pairs, of which one is at most the root. (Beyond 1.6e9 these are not all of them.)
-        small = [n for n in range(1, min(isqrt(d_model), 40_000) + 1) if d_model % n == 0]
-        divisors = {*small, *(d_model // n for n in small)}
-        below = max(n for n in divisors if n < n_heads)
-        above = [min(n for n in divisors if n > n_heads)] if n_heads < d_model else []
-        near = " or ".join(shown(n) for n in [below, *above])
-        raise ValueError(
-            f"n_heads must divide d_model, so that every head is equally wide; "
-            f"got n_heads={shown(n_heads)}, d_model={shown(d_model)} (n_heads={near} would do)"
-        )
-
-
-def check_dropout(name: str, value) -> float:
-    """The value as Python's float; an error unless it is a probability in [0, 1)."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number; got {shown(value)} ({type_name(value)})")
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} must be at least 0 and less than 1; got {shown(value)}")
-    return float(value)
-
-
-def check_switch(name: str, value) -> bool:
-    """The value as Python's bool; an error unless it is True or False."""
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be True or False; got {shown(value)} ({type_name(value)})")
-    return bool(value)
-
-
-def check_choice(name: str, value, choices: Iterable[str]) -> None:
-    """Raise unless `value` is one of `choices`."""
-    choices = tuple(choices)
-    if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {shown(value)}")
-
-
-def shown(value) -> str:
-    """A value as an error shows it; what would fill the screen is cut short."""
-    if isinstance(value, int) and abs(value) >= 10**100:
-        return f"an int of {value.bit_length()} bits"
-    text = str(value) if isinstance(value, np.generic) else repr(value)
-    return text if len(text) <= 300 else f"{text[:300]}..."
-
-
-def type_name(value) -> str:
-    """The name of a value's type."""
-    return type(value).__name__
 
 
 def gpt2(d_model: int, n_heads: int, n_layers: int) -> GPTConfig:

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from minigpt.config import check_size
+from minigpt.checks import check_size
 from minigpt.files import file_digest, locked, make_new, read_json, sync
 from minigpt.tokenizer import END_OF_TEXT, end_of_text_id, read_tokenizer, token_bytes, train_tokenizer
 
@@ -544,7 +544,7 @@ class Batches:
     def __init__(self, tokens: np.ndarray, context_length: int, batch_size: int, seed: int = 0):
         check_size("context_length", context_length)
         check_size("batch_size", batch_size)
-        check_count("seed", seed)
+        check_size("seed", seed, least=0)
         if len(tokens) <= context_length:
             raise ValueError(
                 f"tokens must be more than context_length={context_length}, for one sequence and its targets; "
@@ -567,8 +567,8 @@ class Batches:
             ValueError: parts doesn't divide the batch, or there is no such part or step.
         """
         check_size("parts", parts)
-        check_count("step", step)
-        check_count("part", part)
+        check_size("step", step, least=0)
+        check_size("part", part, least=0)
         if self.batch_size % parts:
             raise ValueError(f"parts must divide batch_size={self.batch_size}; got {parts}")
         if part >= parts:
@@ -591,11 +591,3 @@ class Batches:
             self.epoch, self.starts = epoch, offset + self.context_length * draw.permutation(self.per_epoch)
         start = self.starts[i]
         return self.tokens[start : start + self.context_length + 1].astype(np.int64)
-
-
-def check_count(name: str, value) -> None:
-    """Raise unless `value` is an int of at least 0."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name} must be an int; got {value!r} ({type(value).__name__})")
-    if value < 0:
-        raise ValueError(f"{name} must be at least 0; got {value}")

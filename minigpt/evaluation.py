@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minigpt.config import check_size
+from minigpt.checks import check_size
 from minigpt.model import GPT, IGNORED, evaluating
 from minigpt.parallel import Processes
 

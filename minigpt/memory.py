@@ -18,9 +18,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
-from numbers import Real
 
-from minigpt.config import GPTConfig, check_choice, check_size, check_switch, configuration, shown, type_name
+from minigpt.checks import check_choice, check_number, check_size, check_switch, shown
+from minigpt.config import GPTConfig, configuration
 from minigpt.parameters import attention_params, count_params, norm_params
 from minigpt.table import Table
 
@@ -403,8 +403,7 @@ def moments(
         yield moment("forward of a block", "softmax", 0, saved + inside, before + look_temporaries)
         yield moment("forward of a block", "output", 0, saved + looked, before + output_temporaries)
     if not checkpointing:
-        branches = (2 + (config.dropout > 0)) * n + R
-        yield moment("forward of a block", "sum", 0, below + L * whole, L * left + branches)
+        yield moment("forward of a block", "sum", 0, below + L * whole, L * left + n + R)
 
     # Forward has ended. The loss in 32 bits needs the logits in 32 bits for a moment.
     everything = below + L * kept + sum(head.values()) - targets
@@ -443,7 +442,7 @@ def moments(
             is_dropped = config.dropout > 0
             # On a GPU dropout's mask is made together with its result, on a CPU before.
             result = n if is_dropped and sizes.device == "cuda" else 0
-            branches = (1 + is_dropped) * n + max(hidden + sizes.casts * R, sizes.branch_mask + result)
+            branches = is_dropped * n + max(hidden + sizes.casts * R, sizes.branch_mask + result)
             saved = others + whole - sizes.branch_mask
             yield moment(name, "contract once more", gradients, saved, held_too + branches)
 
@@ -651,12 +650,12 @@ def inference_memory(
         attended = max(softmax, inside + A + 3 * n)
     else:
         attended = inside + 2 * n
-    # What the block reads, the sum so far, attention's share of it, its norm; feed-forward's share.
-    thought = 4 * n + 2 * f + n
+    # What the block reads, the sum so far, its norm; feed-forward's share.
+    expanded = 3 * n + 2 * f + n
     return InferenceMemory(
         parameters_bytes=sizes.r * count_params(config),
         kv_cache_bytes=kv_cache_bytes(config, batch_size, precision=precision) if cache else 0,
-        temporaries_bytes=8 * sizes.N + max(attended, thought, n + sizes.Z),
+        temporaries_bytes=8 * sizes.N + max(attended, expanded, n + sizes.Z),
     )
 
 
@@ -771,8 +770,5 @@ def in_gigabytes(size_bytes: int) -> str:
     Raises:
         TypeError, ValueError: the size is no number, or is not finite.
     """
-    if isinstance(size_bytes, bool) or not isinstance(size_bytes, Real):
-        raise TypeError(f"size_bytes must be a number; got {shown(size_bytes)} ({type_name(size_bytes)})")
-    if not abs(size_bytes) < 10**100:
-        raise ValueError(f"size_bytes must be a finite number; got {shown(size_bytes)}")
+    check_number("size_bytes", size_bytes, "a finite number", lambda size: abs(size) < 10**100)
     return f"{size_bytes / 1e9:,.2f} GB ({size_bytes / 2**30:,.2f} GiB)"

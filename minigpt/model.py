@@ -59,10 +59,8 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x, cache: KVCache | None = None):
-        found = self.attention(self.norm1(x), cache)  # (B, T, C)
-        x = x + self.dropout(found)  # (B, T, C)
-        thought = self.feed_forward(self.norm2(x))  # (B, T, C)
-        return x + self.dropout(thought)  # (B, T, C)
+        x = x + self.dropout(self.attention(self.norm1(x), cache))  # (B, T, C)
+        return x + self.dropout(self.feed_forward(self.norm2(x)))  # (B, T, C)
 
 
 class GPT(nn.Module):

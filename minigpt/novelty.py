@@ -6,7 +6,7 @@ After McCoy et al. (2023), "How much do language models copy from their training
 import re
 from collections.abc import Iterator, Sequence
 
-from minigpt.config import check_size
+from minigpt.checks import check_size
 
 
 def words(text: str) -> list[str]:

@@ -19,7 +19,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from minigpt.config import check_choice
+from minigpt.checks import check_choice
 from minigpt.model import IGNORED
 
 PARALLEL = ("ddp", "fsdp")

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from minigpt.config import CONFIGS, GPTConfig, check_choice, check_size, check_switch, configuration, shown, type_name
+from minigpt.checks import check_choice, check_size, check_switch, shown, type_name
+from minigpt.config import CONFIGS, GPTConfig, configuration
 from minigpt.table import Table
 
 #: The groups that a model's parameters fall into, in the order data meets them.

@@ -20,7 +20,8 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from minigpt.config import GPTConfig, is_size, shown, type_name
+from minigpt.checks import is_size, shown, type_name
+from minigpt.config import GPTConfig
 from minigpt.files import check_files, read_json, write_files
 from minigpt.memory import parameter_shapes
 from minigpt.model import GPT

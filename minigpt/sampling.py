@@ -4,7 +4,6 @@ Letters besides model.py's: N = the tokens of a sequence before a step, prompt i
 """
 
 import math
-import numbers
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
@@ -14,7 +13,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from minigpt.attention import KVCache
-from minigpt.config import GPTConfig, check_size, check_switch
+from minigpt.checks import check_number, check_size, check_switch, check_text, is_bar_hidden, is_integer
+from minigpt.config import GPTConfig
 from minigpt.model import GPT, evaluating
 from minigpt.tokenizer import END_OF_TEXT
 
@@ -218,8 +218,6 @@ def generate(
     check_settings(temperature, top_k, top_p, min_p)
     check_size("max_new_tokens", max_new_tokens)
     check_switch("use_cache", use_cache)
-    if progress is not None:
-        check_switch("progress", progress)
     check_model(model)
     tokens = check_prompt(tokens, model)
     stop = check_stop(stop, model.config.vocab_size).to(tokens.device)
@@ -231,17 +229,12 @@ def generate(
     if seed is not None:
         if generator is not None:
             raise ValueError(f"seed and generator must not be given both; got seed={seed!r} and a generator")
-        if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
-            raise TypeError(f"seed must be an int; got {seed!r} ({type(seed).__name__})")
-        if not -(2**63) <= seed < 2**64:
-            raise ValueError(f"seed must have at most 64 bits; got {seed}")
-        generator = torch.Generator().manual_seed(int(seed))
+        seed = check_size("seed", seed, most=2**64 - 1, least=-(2**63))
+        generator = torch.Generator().manual_seed(seed)
     settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
     cache = model.new_cache() if use_cache else None
-    hidden = None if progress is None else not progress  # tqdm: None hides it where there is no terminal
-    delay = 2 if progress is None else 0
-    how = {"disable": hidden, "delay": delay}
-    return steps(model, tokens, max_new_tokens, settings, generator, stop, n_samples, cache, **how)
+    bar = {"disable": is_bar_hidden(progress), "delay": 2 if progress is None else 0}
+    return steps(model, tokens, max_new_tokens, settings, generator, stop, n_samples, cache, **bar)
 
 
 def steps(model, tokens, max_new_tokens, settings, generator, stop, n_samples, cache, **bar) -> Iterator[Tensor]:
@@ -323,9 +316,7 @@ def complete(model: GPT, tokenizer: Tokenizer, text: str, max_new_tokens: int = 
     """
     if not isinstance(tokenizer, Tokenizer):
         raise TypeError(f"tokenizer must be a tokenizers.Tokenizer; got {tokenizer!r} ({type(tokenizer).__name__})")
-    if not isinstance(text, str):
-        raise TypeError(f"text must be a str; got {text!r} ({type(text).__name__})")
-    ids = tokenizer.encode(text).ids
+    ids = tokenizer.encode(check_text("text", text)).ids
     if not ids:
         raise ValueError(f"text must hold at least one token, if only {END_OF_TEXT} to begin with; got {text!r}")
     return "".join(stream(tokenizer, generate(model, ids, max_new_tokens, **settings)))
@@ -373,19 +364,11 @@ def check_settings(temperature, top_k, top_p, min_p) -> None:
     """Raise unless these four are possible."""
     check_number("temperature", temperature, "at least 0 and finite", lambda t: 0 <= t < math.inf)
     if top_k is not None:
-        check_size("top_k", top_k)
+        check_size("top_k", top_k, note=" (None keeps all)")
     if top_p is not None:
-        check_number("top_p", top_p, "above 0 and at most 1", lambda p: 0 < p <= 1)
+        check_number("top_p", top_p, "above 0 and at most 1 (None keeps all)", lambda p: 0 < p <= 1)
     if min_p is not None:
         check_number("min_p", min_p, "at least 0 and at most 1", lambda p: 0 <= p <= 1)
-
-
-def check_number(name: str, value, right: str, is_right) -> None:
-    """Raise unless `value` is a number for which `is_right` holds; `right` says so in words."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a number; got {value!r} ({type(value).__name__})")
-    if not is_right(value):
-        raise ValueError(f"{name} must be {right}; got {value}")
 
 
 def check_model(model) -> None:
@@ -403,7 +386,7 @@ def check_generator(generator) -> None:
 def check_probabilities(probabilities) -> Tensor:
     """Probabilities on the CPU in double precision; raise unless one could be drawn from every row."""
     is_tensor = isinstance(probabilities, Tensor)
-    if not is_tensor or not (probabilities.is_floating_point() or is_integer(probabilities)):
+    if not is_tensor or not (probabilities.is_floating_point() or holds_integers(probabilities)):
         kind = probabilities.dtype if is_tensor else type(probabilities).__name__
         raise TypeError(f"probabilities must be a tensor of numbers; got {kind}")
     if probabilities.dim() not in (1, 2) or probabilities.numel() == 0:
@@ -418,7 +401,7 @@ def check_probabilities(probabilities) -> Tensor:
     return p
 
 
-def is_integer(x: Tensor) -> bool:
+def holds_integers(x: Tensor) -> bool:
     """Whether a tensor holds integers of any width; True and False are none."""
     return not (x.is_floating_point() or x.is_complex() or x.dtype == torch.bool)
 
@@ -445,7 +428,7 @@ def check_prompt(tokens, model: GPT) -> Tensor:
         except (TypeError, ValueError, RuntimeError) as error:
             raise TypeError(f"tokens must be a tensor or a list of token ids; got {tokens!r} ({error})") from error
         tokens = converted if converted.numel() else converted.long()
-    if tokens.dim() not in (1, 2) or not is_integer(tokens):
+    if tokens.dim() not in (1, 2) or not holds_integers(tokens):
         raise ValueError(f"tokens must be integers of shape (T,) or (B, T); got {tokens.dtype} {tuple(tokens.shape)}")
     if tokens.is_meta:
         raise ValueError("tokens must hold ids; got a meta tensor, which has none")
@@ -468,7 +451,7 @@ def check_stop(stop, vocab_size: int) -> Tensor:
     ids = list(stop) if isinstance(stop, Iterable) and not isinstance(stop, Tensor) else [stop]
     ids = [token for one in ids for token in (one.flatten().tolist() if isinstance(one, Tensor) else [one])]
     for token in ids:
-        if isinstance(token, bool) or not isinstance(token, numbers.Integral):
+        if not is_integer(token):
             raise TypeError(f"stop must hold token ids; got {token!r} ({type(token).__name__})")
         if not 0 <= token < vocab_size:
             raise ValueError(f"stop must hold token ids from 0 to {vocab_size - 1}; got {token}")

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 
+from minigpt.checks import is_integer, is_number
+
 STYLE = (
     "<style>.mg-table{overflow-x:auto;margin:.5em 0}.mg-table table{border-collapse:collapse;font-size:.9em;"
     "font-variant-numeric:tabular-nums;margin:0;color:inherit;display:table;width:auto}"
@@ -98,6 +100,6 @@ def is_percent(cell: object) -> bool:
 
 def text(cell: object) -> str:
     """A cell as it is shown: 1,280 for 1280, 0.250 for 0.25."""
-    if isinstance(cell, bool) or not isinstance(cell, int | float):
+    if not is_number(cell):
         return str(cell)
-    return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.3f}"
+    return f"{cell:,}" if is_integer(cell) else f"{cell:,.3f}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from minigpt.config import check_size
+from minigpt.checks import check_size
 
 #: The token that ends a document. It stands for no bytes, and is learned like any other.
 #: Written out in a text it is that token, too. `Tokenizer.decode` leaves it out, unless it is

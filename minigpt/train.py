@@ -28,8 +28,9 @@ from tqdm import tqdm
 
 from minigpt import pretrained
 from minigpt.checkpoint import check_numbers, only_run_in, read_checkpoint, restore, training_state, write_checkpoint
-from minigpt.config import CONFIGS, GPTConfig, check_choice, check_size, configuration
-from minigpt.data import Batches, Data, check_count, open_data, prepare
+from minigpt.checks import check_choice, check_number, check_size, is_bar_hidden
+from minigpt.config import CONFIGS, GPTConfig, configuration
+from minigpt.data import Batches, Data, open_data, prepare
 from minigpt.evaluation import Evaluation, evaluate
 from minigpt.metrics import COLUMNS, TRACKERS, MetricsFile, open_tracker
 from minigpt.model import GPT
@@ -93,13 +94,17 @@ class TrainConfig:
     def intervals(self) -> tuple[int, int, int]:
         return self.log_every, self.evaluate_every, self.checkpoint_every
 
-    #: The most that a number may be: more is a slip of the pen, or nothing could hold it.
-    MOST = MappingProxyType(
+    #: The most that a count may be, if not 10¹²: more is a slip of the pen.
+    MOST = MappingProxyType({"batch_size": 65_536, "accumulate": 65_536, "seed": 2**64 - 1})
+    #: What the other numbers must be, in words and as a test.
+    RIGHT = MappingProxyType(
         {
-            **dict.fromkeys(("batch_size", "accumulate"), 65_536),
-            **dict.fromkeys(("learning_rate", "weight_decay"), 1_000),
-            "clip_norm": 1e30,
-            "seed": 2**64 - 1,
+            "learning_rate": ("more than 0 and at most 1,000", lambda rate: 0 < rate <= 1_000),
+            "final_share": ("at least 0 and at most 1", lambda share: 0 <= share <= 1),
+            "weight_decay": ("at least 0 and at most 1,000", lambda decay: 0 <= decay <= 1_000),
+            "beta1": ("at least 0 and less than 1", lambda beta: 0 <= beta < 1),
+            "beta2": ("at least 0 and less than 1", lambda beta: 0 <= beta < 1),
+            "clip_norm": ("more than 0 and at most 1e30", lambda norm: 0 < norm <= 1e30),
         }
     )
     #: What may be changed when a run goes on: it changes what is said of the run, not the run.
@@ -107,32 +112,16 @@ class TrainConfig:
 
     def __post_init__(self):
         for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, np.integer | np.floating):
-                value = value.item()
-                object.__setattr__(self, field.name, value)
+            name, value = field.name, getattr(self, field.name)
             if field.type is int:
-                (check_count if field.name in ("warmup_steps", "seed") else check_size)(field.name, value)
+                least = 0 if name in ("warmup_steps", "seed") else 1
+                value = check_size(name, value, self.MOST.get(name, 10**12), least)
             elif field.type is float:
-                self.check_number(field.name, value)
-            most = self.MOST.get(field.name, 10**12 if field.type is int else math.inf)
-            if field.type is not str and value > most:
-                raise ValueError(f"{field.name} must be at most {most:,}; got {value}")
+                value = check_number(name, value, *self.RIGHT[name])
+            object.__setattr__(self, name, value)
         check_choice("precision", self.precision, PRECISIONS)
         if self.batch_size % self.accumulate:
             raise ValueError(f"accumulate must divide batch_size={self.batch_size}; got {self.accumulate}")
-
-    @staticmethod
-    def check_number(name: str, value) -> None:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise TypeError(f"{name} must be a number; got {value!r} ({type(value).__name__})")
-        most = {"final_share": 1, "beta1": 1, "beta2": 1}.get(name)
-        above = value > 0 if name in ("learning_rate", "clip_norm") else value >= 0
-        below = most is None or (value <= most if name == "final_share" else value < most)
-        if not (above and below):
-            least = "more than" if name in ("learning_rate", "clip_norm") else "at least"
-            end = "" if most is None else f" and {'at most' if name == 'final_share' else 'less than'} {most}"
-            raise ValueError(f"{name} must be {least} 0{end}; got {value}")
 
 
 #: How the configurations of those names are trained, if nothing else is said.
@@ -465,13 +454,12 @@ def run(
 def progress_bar(trainer: Trainer, shown: bool | None) -> tqdm:
     """Tokens read, tokens a second, and how long it will take; in the first process only."""
     a_step = trainer.batches.tokens_a_step
-    hidden = (None if shown is None else not shown) if trainer.processes.first else True  # None: without a terminal
     return tqdm(
         total=trainer.settings.steps * a_step,
         initial=trainer.done * a_step,
         unit="tok",
         unit_scale=True,
-        disable=hidden,
+        disable=is_bar_hidden(shown) if trainer.processes.first else True,
         dynamic_ncols=True,
     )
 

@@ -5,7 +5,8 @@ import pytest
 from hanging import interrupted
 
 from minigpt import CONFIGS, GPTConfig
-from minigpt.config import MAX_SIZES, check_heads, check_size, configuration
+from minigpt.checks import check_heads, check_size
+from minigpt.config import MAX_SIZES, configuration
 from minigpt.parameters import count_params
 
 SIZES = ("vocab_size", "context_length", "d_model", "n_heads", "n_layers", "d_ff")
@@ -66,9 +67,9 @@ def test_heads_must_share_the_width_and_the_error_says_which_numbers_would():
 def test_no_size_is_above_its_bound(field):
     most = MAX_SIZES[field]
     assert most >= 10_000
-    with pytest.raises(ValueError, match=f"{field} must be at most {most}; got {most + 1}$"):
+    with pytest.raises(ValueError, match=f"{field} must be at most {most:,}; got {most + 1}$"):
         CONFIGS["mini"].but(**{"d_ff": 1, field: most + 1})
-    with pytest.raises(ValueError, match=f"{field} must be at most {most}; got an int of 33220 bits$"):
+    with pytest.raises(ValueError, match=f"{field} must be at most {most:,}; got an int of 33220 bits$"):
         CONFIGS["mini"].but(**{"d_ff": 1, field: 10**10_000})
     if field not in ("n_heads", "d_model"):
         assert getattr(CONFIGS["mini"].but(**{field: most}), field) == most

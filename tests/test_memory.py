@@ -383,9 +383,9 @@ def test_no_size_makes_anything_wait():
         with interrupted():
             assert call()
     for call, message in (
-        (lambda: process_shares("mini", 10**9, "ddp"), "processes must be at most 100000; got 1000000000"),
-        (lambda: max_batch_size("mini", 10**30), f"memory_bytes must be at most {10**18}; got {10**30}"),
-        (lambda: training_memory("mini", 10**30), f"batch_size must be at most {10**18}; got {10**30}"),
+        (lambda: process_shares("mini", 10**9, "ddp"), "processes must be at most 100,000; got 1000000000"),
+        (lambda: max_batch_size("mini", 10**30), f"memory_bytes must be at most {10**18:,}; got {10**30}"),
+        (lambda: training_memory("mini", 10**30), f"batch_size must be at most {10**18:,}; got {10**30}"),
         (lambda: training_memory("mini", 1, 10**5_000), "sequence_length must be .* got an int of 16610 bits"),
     ):
         with pytest.raises(ValueError, match=message):

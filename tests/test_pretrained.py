@@ -146,7 +146,7 @@ def test_a_damaged_configuration_is_named(content, folder):
         ({"n_lay": 2}, r"'n_lay'.* unknown"),
         ({"n_layers": "2"}, "n_layers must be an int; got '2'"),
         ({"n_layers": 2.0}, "n_layers must be an int; got 2.0"),
-        ({"n_layers": 10**6}, "n_layers must be at most 10000; got 1000000"),
+        ({"n_layers": 10**6}, "n_layers must be at most 10,000; got 1000000"),
         ({"n_heads": 3}, "n_heads must divide d_model"),
         ({"n_heads": 3, "d_model": 10**8 + 7}, "n_heads must divide d_model"),
         ({"d_model": 10**30}, "d_model must be at most"),

@@ -7,7 +7,7 @@ import traitlets
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from minigpt.config import check_size
+from minigpt.checks import check_size
 from minigpt.model import GPT, evaluating
 from minigpt.widgets.explorer import (
     MAX_STATE_BYTES,

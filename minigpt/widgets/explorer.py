@@ -13,6 +13,7 @@ import traitlets
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from minigpt.checks import check_text
 from minigpt.tokenizer import END_OF_TEXT
 
 FOLDER = Path(__file__).parent
@@ -132,9 +133,7 @@ def float32_bytes(numbers: Tensor) -> bytes:
 
 def encoded(tokenizer: Tokenizer, text: str) -> list[int]:
     """The tokens of a text, of which there must be one at least."""
-    if not isinstance(text, str):
-        raise TypeError(f"text must be a str; got {text!r} ({type(text).__name__})")
-    ids = tokenizer.encode(text).ids
+    ids = tokenizer.encode(check_text("text", text)).ids
     if not ids:
         raise ValueError(f"text must hold at least one token, if only {END_OF_TEXT} to begin with; got {text!r}")
     return ids

@@ -4,7 +4,8 @@ from dataclasses import asdict
 
 import traitlets
 
-from minigpt.config import CONFIGS, MAX_SIZES, GPTConfig, check_choice, configuration, shown
+from minigpt.checks import check_choice, shown
+from minigpt.config import CONFIGS, MAX_SIZES, GPTConfig, configuration
 from minigpt.memory import (
     ATTENTIONS,
     DEVICES,

@@ -135,7 +135,7 @@ export function stepMoments(config, settings) {
     moment("forward of a block", "output", 0, saved + looked, before + outputTemporaries);
   }
   if (!checkpointing) {
-    moment("forward of a block", "sum", 0, below + L * whole, L * left + (2 + (dropout > 0)) * n + R);
+    moment("forward of a block", "sum", 0, below + L * whole, L * left + n + R);
   }
   const loss = r * N * V;
   const everything = below + L * kept + total(Object.values(head)) - targets;
@@ -169,7 +169,7 @@ export function stepMoments(config, settings) {
       }
       const hidden = config.activation === "relu" ? f : 0;
       const result = gpu && dropout > 0 ? n : 0;
-      const branches = (1 + (dropout > 0)) * n + Math.max(hidden + casts * R, branchMask + result);
+      const branches = (dropout > 0) * n + Math.max(hidden + casts * R, branchMask + result);
       moment(name, "contract once more", gradients, saved, heldToo + branches);
     }
 

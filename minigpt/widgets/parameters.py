@@ -2,7 +2,8 @@
 
 import traitlets
 
-from minigpt.config import CONFIGS, MAX_SIZES, GPTConfig, check_size, configuration
+from minigpt.checks import check_size
+from minigpt.config import CONFIGS, MAX_SIZES, GPTConfig, configuration
 from minigpt.parameters import count_params
 from minigpt.widgets.explorer import Explorer, Refused, bundle
 

@@ -7,7 +7,7 @@ import traitlets
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from minigpt.config import check_size
+from minigpt.checks import check_size
 from minigpt.model import GPT
 from minigpt.sampling import check_logits, check_settings, next_logits, next_token_probabilities
 from minigpt.widgets.explorer import (

@@ -1,0 +1,106 @@
+"""Checks of arguments, once for all modules. An error names the argument, its value and what would be right.
+
+NumPy's numbers are as good as Python's, which they come back as. True and False are no numbers.
+"""
+
+from collections.abc import Callable, Iterable
+from math import isqrt
+from numbers import Integral, Real
+
+import numpy as np
+
+
+def is_integer(value) -> bool:
+    """Whether a value is an int, Python's or NumPy's."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def is_number(value) -> bool:
+    """Whether a value is a real number, Python's or NumPy's."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def is_size(value) -> bool:
+    """Whether a value is an int of at least 1."""
+    return is_integer(value) and value >= 1
+
+
+def check_size(name: str, value, most: int | None = None, least: int = 1, note: str = "") -> int:
+    """The value as Python's int; an error unless it is an int from `least` to `most`. `note` helps who gave less."""
+    if not is_integer(value):
+        raise TypeError(f"{name} must be an int; got {shown(value)} ({type_name(value)})")
+    value = int(value)
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}{note}; got {shown(value)}")
+    if most is not None and value > most:
+        raise ValueError(f"{name} must be at most {most:,}; got {shown(value)}")
+    return value
+
+
+def check_number(name: str, value, right: str, is_right: Callable[[float], bool]) -> float:
+    """The value as Python's; an error unless it is a number for which `is_right` holds, which `right` says in words."""
+    if not is_number(value):
+        raise TypeError(f"{name} must be a number; got {shown(value)} ({type_name(value)})")
+    if not is_right(value):
+        raise ValueError(f"{name} must be {right}; got {shown(value)}")
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def check_dropout(name: str, value) -> float:
+    """The value as Python's float; an error unless it is a probability in [0, 1)."""
+    return float(check_number(name, value, "at least 0 and less than 1", lambda p: 0 <= p < 1))
+
+
+def check_switch(name: str, value) -> bool:
+    """The value as Python's bool; an error unless it is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False; got {shown(value)} ({type_name(value)})")
+    return bool(value)
+
+
+def check_choice(name: str, value, choices: Iterable[str]) -> str:
+    """The value; an error unless it is one of `choices`."""
+    choices = tuple(choices)
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {shown(value)}")
+    return value
+
+
+def check_text(name: str, value) -> str:
+    """The value; an error unless it is a str."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str; got {shown(value)} ({type_name(value)})")
+    return value
+
+
+def check_heads(d_model: int, n_heads: int) -> None:
+    """Raise unless `n_heads` divides `d_model`; say which numbers of heads would."""
+    if d_model % n_heads:
+        # Divisors come in pairs, of which one is at most the root. (Beyond 1.6e9 these are not all of them.)
+        small = [n for n in range(1, min(isqrt(d_model), 40_000) + 1) if d_model % n == 0]
+        divisors = {*small, *(d_model // n for n in small)}
+        below = max(n for n in divisors if n < n_heads)
+        above = [min(n for n in divisors if n > n_heads)] if n_heads < d_model else []
+        near = " or ".join(shown(n) for n in [below, *above])
+        raise ValueError(
+            f"n_heads must divide d_model, so that every head is equally wide; "
+            f"got n_heads={shown(n_heads)}, d_model={shown(d_model)} (n_heads={near} would do)"
+        )
+
+
+def is_bar_hidden(progress: bool | None) -> bool | None:
+    """What tqdm wants to know as `disable`: True and False show and hide a bar; None shows it in a terminal."""
+    return None if progress is None else not check_switch("progress", progress)
+
+
+def shown(value) -> str:
+    """A value as an error shows it; what would fill the screen is cut short."""
+    if isinstance(value, int) and abs(value) >= 10**100:
+        return f"an int of {value.bit_length()} bits"
+    text = str(value) if isinstance(value, np.generic) else repr(value)
+    return text if len(text) <= 300 else f"{text[:300]}..."
+
+
+def type_name(value) -> str:
+    """The name of a value's type."""
+    return type(value).__name__
