@@ -25,7 +25,7 @@ import torch
 from store import apart, store
 
 from minigpt import CONFIGS, GPTConfig
-from minigpt.allocations import Step
+from minigpt.memory.measured import Step
 from minigpt.memory import TrainingMemory, in_gigabytes, training_memory
 
 GPT2_SIZES = ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")

@@ -15,7 +15,7 @@ import torch
 from store import RESULTS, apart, store
 
 from minigpt import CONFIGS
-from minigpt.allocations import Step, trace
+from minigpt.memory.measured import Step, trace
 from minigpt.memory import training_memory
 
 #: Name, dropout, how the step is done.

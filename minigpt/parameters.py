@@ -181,3 +181,28 @@ def short(number: int) -> str:
     whole = number // 1000**power
     digits = str(whole) if power == 0 or whole >= 100 else f"{number / 1000**power:.1f}"
     return f"{digits} {' KMBT'[power]}".strip()
+
+
+def parameter_shapes(config: GPTConfig) -> dict[str, tuple[int, ...]]:
+    """The name and shape of each parameter of `GPT(config)`, in its order."""
+    C, F, V = config.d_model, config.d_ff, config.vocab_size
+
+    def with_bias(name: str, *shape: int) -> dict[str, tuple[int, ...]]:
+        return {f"{name}.weight": shape} | ({f"{name}.bias": shape[:1]} if config.bias else {})
+
+    shapes = {"token_embedding.weight": (V, C), "position_embedding.weight": (config.context_length, C)}
+    for i in range(config.n_layers):
+        shapes |= with_bias(f"blocks.{i}.norm1", C)
+        for projection in ("query", "key", "value", "output"):
+            shapes |= with_bias(f"blocks.{i}.attention.{projection}", C, C)
+        shapes |= with_bias(f"blocks.{i}.norm2", C)
+        shapes |= with_bias(f"blocks.{i}.feed_forward.expand", F, C)
+        shapes |= with_bias(f"blocks.{i}.feed_forward.contract", C, F)
+    shapes |= with_bias("norm", C)
+    return shapes if config.tie_weights else shapes | {"head.weight": (V, C)}
+
+
+def count_tensors(config: GPTConfig) -> int:
+    """How many parameters `GPT(config)` has, each tensor counted as one."""
+    # Two embeddings; two norms and six linear layers a block, and the last norm; a head of its own.
+    return 2 + (8 * config.n_layers + 1) * (1 + config.bias) + (not config.tie_weights)

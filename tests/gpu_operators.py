@@ -10,7 +10,7 @@ from torch.distributed._tools.mem_tracker import MemTracker
 from torch.utils.checkpoint import checkpoint
 
 from minigpt import GPT, attention, model
-from minigpt.allocations import Step
+from minigpt.memory.measured import Step
 
 aten = torch.ops.aten
 

@@ -24,7 +24,7 @@ from minigpt import (
     parameters,
     shapes,
 )
-from minigpt.annotate import note_html
+from minigpt.page.annotate import note_html
 
 ODD = '''
 # Why this exists.

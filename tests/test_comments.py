@@ -12,10 +12,12 @@ import pytest
 import torch
 
 import minigpt
-from minigpt import GPTConfig, MultiHeadAttention, attention, evaluation, model, sampling, shapes, train
-from minigpt.annotate import annotate
+from minigpt import GPTConfig, MultiHeadAttention, attention, model, sampling, train
+from minigpt.train import evaluation
+from minigpt.page import shapes
+from minigpt.page.annotate import annotate
 from minigpt.data import Batches
-from minigpt.source import find_source
+from minigpt.page.source import find_source
 
 # Every letter has a size of its own, so that no two can be taken for each other.
 CONFIG = GPTConfig(vocab_size=31, context_length=17, d_model=6, n_heads=3, n_layers=1, d_ff=13)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from torch.profiler import ProfilerActivity, profile
 
 from minigpt import CONFIGS, GPT, GPTConfig, KVCache, memory
-from minigpt.allocations import PHASES, Step, kept_by_forward, trace
+from minigpt.memory.measured import PHASES, Step, kept_by_forward, trace
 from minigpt.memory import (
     MOMENTS,
     inference_memory,

@@ -14,7 +14,8 @@ from conftest import ROOT
 from watched import Watched
 
 import minigpt.widgets as widgets
-from minigpt import CONFIGS, GPTConfig, plots
+from minigpt import CONFIGS, GPTConfig
+from minigpt.page import plots
 from minigpt.config import ACTIVATIONS
 from minigpt.memory import MOMENTS, OPTIMIZERS, PRECISIONS, in_gigabytes, training_memory
 from minigpt.widgets import MemoryExplorer

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from minigpt import CONFIGS, GPT, GPTConfig
-from minigpt.allocations import default_dtype
+from minigpt.memory.measured import default_dtype
 from minigpt.model import Block
 
 SMALL = GPTConfig(vocab_size=31, context_length=12, d_model=24, n_heads=4, n_layers=3)

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from minigpt import CONFIGS, GPT, Block, FeedForward, GPTConfig, MultiHeadAttention, parameters, shapes
+from minigpt import CONFIGS, GPT, Block, FeedForward, GPTConfig, MultiHeadAttention, parameters
+from minigpt.page import shapes
 from minigpt.parameters import by_module, count, count_params, params_by_group, short, summary
 from minigpt.table import Table
 

@@ -6,8 +6,9 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 import torch
 
-from minigpt import CONFIGS, plots
-from minigpt.allocations import Trace
+from minigpt import CONFIGS
+from minigpt.page import plots
+from minigpt.memory.measured import Trace
 
 TOKENS = ["To", "-", "Ġ<b>", "$", "Ċ"]
 #: Bytes before a step, after each change, and the phases the changes fell into.

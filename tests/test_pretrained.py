@@ -13,10 +13,10 @@ from torch.nn.utils import prune
 
 from minigpt import CONFIGS, GPT, pretrained
 from minigpt.data import plays, prepare
-from minigpt.evaluation import evaluate
-from minigpt.metrics import read_metrics
+from minigpt.train.evaluation import evaluate
+from minigpt.train.metrics import read_metrics
 from minigpt.parameters import count_params
-from minigpt.prose import without_bindings
+from minigpt.page.prose import without_bindings
 from minigpt.tokenizer import train_tokenizer
 from minigpt.train import RECIPES
 

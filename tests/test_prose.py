@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from conftest import ROOT
 
-from minigpt import prose
+from minigpt.page import prose
 
 sys.path.insert(0, str(ROOT / "tools"))
 import chapters  # noqa: E402

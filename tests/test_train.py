@@ -19,11 +19,11 @@ from safetensors import SafetensorError
 
 import minigpt.train as train_module
 from minigpt import CONFIGS, GPT, GPTConfig, pretrained
-from minigpt.checkpoint import checksum, only_run_in, read_checkpoint, write_checkpoint
+from minigpt.train.checkpoint import checksum, only_run_in, read_checkpoint, write_checkpoint
 from minigpt.data import Batches, plays, prepare
-from minigpt.evaluation import evaluate
-from minigpt.metrics import COLUMNS, MetricsFile, read_metrics
-from minigpt.parallel import Processes
+from minigpt.train.evaluation import evaluate
+from minigpt.train.metrics import COLUMNS, MetricsFile, read_metrics
+from minigpt.train.parallel import Processes
 from minigpt.tokenizer import token_bytes
 from minigpt.train import RECIPES, TrainConfig, Trainer, adamw, learning_rate, main, train
 

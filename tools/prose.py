@@ -18,7 +18,7 @@ from pathlib import Path
 import nbformat
 from chapters import NUMBERS, OUTPUTS, outputs_checksum
 
-from minigpt import prose
+from minigpt.page import prose
 from minigpt.files import write_files
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -19,7 +19,7 @@ from sphinx.errors import ConfigError, ExtensionError
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import docname_join
 
-from minigpt.prose import without_bindings
+from minigpt.page.prose import without_bindings
 
 #: Overrides `repository: url:` of _config.yml for one build.
 REPOSITORY_VARIABLE = "MINIGPT_REPOSITORY"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from minigpt.checks import check_size
 from minigpt.model import GPT, IGNORED, evaluating
-from minigpt.parallel import Processes
+from minigpt.train.parallel import Processes
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,8 @@ DEVICES = ("cpu", "cuda")
 #: PyTorch's random state on a CPU, which checkpointing stores for each block, to drop the same numbers again.
 RANDOM_STATE_BYTES = 5_056
 
-#: The largest batch, the largest memory and the most processes that are computed with.
-MAX_SEQUENCES, MAX_BYTES, MAX_PROCESSES = 10**18, 10**18, 100_000
+#: The largest batch and the largest memory that are computed with.
+MAX_SEQUENCES, MAX_BYTES = 10**18, 10**18
 
 #: The moments of a step at which memory can be fullest, in the order of time.
 MOMENTS = (
@@ -53,8 +53,6 @@ MOMENTS = (
     "optimizer step",
 )
 
-#: How N processes share the work.
-STRATEGIES = ("ddp", "zero1", "zero2", "zero3", "fsdp", "tensor")
 
 
 @dataclass(frozen=True)
@@ -513,31 +511,6 @@ def optimizer_bytes(config: GPTConfig, optimizer: str, sizes: Sizes) -> tuple[in
     return 2 * parameters + counters, scratch
 
 
-def count_tensors(config: GPTConfig) -> int:
-    """How many parameters `GPT(config)` has, each tensor counted as one."""
-    # Two embeddings; two norms and six linear layers a block, and the last norm; a head of its own.
-    return 2 + (8 * config.n_layers + 1) * (1 + config.bias) + (not config.tie_weights)
-
-
-def parameter_shapes(config: GPTConfig) -> dict[str, tuple[int, ...]]:
-    """The name and shape of each parameter of `GPT(config)`, in its order."""
-    C, F, V = config.d_model, config.d_ff, config.vocab_size
-
-    def with_bias(name: str, *shape: int) -> dict[str, tuple[int, ...]]:
-        return {f"{name}.weight": shape} | ({f"{name}.bias": shape[:1]} if config.bias else {})
-
-    shapes = {"token_embedding.weight": (V, C), "position_embedding.weight": (config.context_length, C)}
-    for i in range(config.n_layers):
-        shapes |= with_bias(f"blocks.{i}.norm1", C)
-        for projection in ("query", "key", "value", "output"):
-            shapes |= with_bias(f"blocks.{i}.attention.{projection}", C, C)
-        shapes |= with_bias(f"blocks.{i}.norm2", C)
-        shapes |= with_bias(f"blocks.{i}.feed_forward.expand", F, C)
-        shapes |= with_bias(f"blocks.{i}.feed_forward.contract", C, F)
-    shapes |= with_bias("norm", C)
-    return shapes if config.tie_weights else shapes | {"head.weight": (V, C)}
-
-
 def max_batch_size(config: GPTConfig, memory_bytes: int, sequence_length: int | None = None, **how) -> int:
     """The most sequences a step can read at once without its peak exceeding a memory; 0, if not even one fits.
 
@@ -569,196 +542,9 @@ def max_batch_size(config: GPTConfig, memory_bytes: int, sequence_length: int | 
     return fitting
 
 
-def kv_cache_bytes(config: GPTConfig, batch_size: int = 1, length: int | None = None, precision: str = "fp32") -> int:
-    """Keys and values of all layers: 2·L·B·S·C numbers of e bytes.
-
-    Args:
-        config: the model, or the name of one in `CONFIGS`.
-        batch_size: B, sequences that are continued.
-        length: S, positions there is room for. `KVCache` reserves context_length, which it is if not given.
-        precision: one of `PRECISIONS`.
-
-    Raises:
-        TypeError, ValueError: an argument is of the wrong type or impossible.
-
-    >>> from minigpt import CONFIGS
-    >>> kv_cache_bytes(CONFIGS["homework"])
-    125829120
-    """
-    most = configuration(config).context_length
-    if length is not None and check_size("length", length) > most:
-        raise ValueError(f"length must be at most context_length={most}; got {shown(length)}")
-    sizes = Sizes(config, batch_size, length, precision, "explicit", "cuda")
-    return 2 * sizes.config.n_layers * sizes.n
-
-
-@dataclass(frozen=True)
-class InferenceMemory:
-    """What `inference_memory` returns.
-
-    Attributes:
-        parameters_bytes: P.
-        kv_cache_bytes: 0 without a cache.
-        temporaries_bytes: the most that is there besides at once.
-    """
-
-    parameters_bytes: int
-    kv_cache_bytes: int
-    temporaries_bytes: int
-
-    @property
-    def peak_bytes(self) -> int:
-        """The parts' sum."""
-        return self.parameters_bytes + self.kv_cache_bytes + self.temporaries_bytes
-
-
-def inference_memory(
-    config: GPTConfig,
-    batch_size: int = 1,
-    sequence_length: int | None = None,
-    precision: str = "fp32",
-    attention: str = "explicit",
-    cache: bool = True,
-    device: str = "cpu",
-) -> InferenceMemory:
-    """The memory of reading a prompt of T positions at once, in eval mode and under torch.no_grad().
-
-    The steps that follow, of one token each, need less.
-
-    Args:
-        cache: whether keys and values are kept, in a cache with room for context_length positions.
-        config, batch_size, sequence_length, attention, device: as in `training_memory`.
-        precision: "fp32" or "bf16". (Under autocast, the weights would be there twice.)
-
-    Raises:
-        TypeError, ValueError: an argument is of the wrong type or impossible.
-
-    >>> from minigpt import CONFIGS
-    >>> inference_memory(CONFIGS["homework"]).peak_bytes
-    1624427520
-    """
-    check_choice("precision", precision, ("fp32", "bf16"))
-    check_switch("cache", cache)
-    config = configuration(config).but(dropout=0.0, attention_dropout=0.0)
-    sizes = Sizes(config, batch_size, sequence_length, precision, attention, device)
-    n, f, A = sizes.n, sizes.f, sizes.e * sizes.weights
-    # What the block reads, and its norm; queries, keys, values.
-    inside = 5 * n
-    if sizes.explicit:
-        softmax = inside + n + 3 * A + 2 * sizes.e * sizes.T**2
-        # The weights, what they found, the same merged, and the projection of it.
-        attended = max(softmax, inside + A + 3 * n)
-    else:
-        attended = inside + 2 * n
-    # What the block reads, the sum so far, its norm; feed-forward's share.
-    expanded = 3 * n + 2 * f + n
-    return InferenceMemory(
-        parameters_bytes=sizes.r * count_params(config),
-        kv_cache_bytes=kv_cache_bytes(config, batch_size, precision=precision) if cache else 0,
-        temporaries_bytes=8 * sizes.N + max(attended, expanded, n + sizes.Z),
-    )
-
-
-@dataclass(frozen=True)
-class Share:
-    """What one of N processes holds between two steps and of gradients, in bytes."""
-
-    parameters_bytes: int
-    gradients_bytes: int
-    optimizer_bytes: int
-
-    @property
-    def total_bytes(self) -> int:
-        """The parts' sum."""
-        return self.parameters_bytes + self.gradients_bytes + self.optimizer_bytes
-
-
-def process_shares(
-    config: GPTConfig, processes: int, strategy: str, precision: str = "fp32", optimizer: str = "adamw"
-) -> tuple[Share, ...]:
-    """What each of N processes holds of parameters, gradients and optimizer states.
-
-    Activations are a matter of each process's share of the batch, but under "tensor". What is put
-    together for a moment, and what is under way between processes, comes on top; with DDP that is
-    once more the gradients' bytes, unless it is told gradient_as_bucket_view=True, as `parallel` does.
-
-    Args:
-        config: the model, or the name of one in `CONFIGS`.
-        processes: N, at most 100,000.
-        strategy: "ddp", everything in each; "zero1", each has a share of the optimizer's states; "zero2",
-            of the gradients, too; "zero3" or "fsdp", of the parameters, too; "tensor", each computes
-            with a part of every matrix.
-        precision: one of `PRECISIONS`.
-        optimizer: one of `OPTIMIZERS`; Adam's counters, 4 bytes a tensor, are left out.
-
-    ZeRO's shares are cut as `torch.distributed.fsdp.fully_shard` cuts them: of each tensor every process gets as
-    many rows (of the first axis) as the others, but the last ones may get fewer, or none. Under "tensor" a
-    process has H / N heads, F / N hidden numbers and such a cut of the vocabulary; LayerNorms, positions and the
-    biases of output and contract are whole in each.
-
-    Returns:
-        One share for each process.
-
-    Raises:
-        TypeError, ValueError: an argument is of the wrong type or impossible, or "tensor" where N divides
-            n_heads or d_ff with a rest.
-
-    Sources: Li et al. (2020) for DDP; Rajbhandari et al. (2020) for ZeRO; Zhao et al. (2023) for FSDP; Shoeybi
-    et al. (2019), section 3, for tensor parallelism.
-
-    >>> from minigpt import CONFIGS
-    >>> process_shares(CONFIGS["gpt3-175b"], 64, "fsdp")[0].total_bytes
-    43651209216
-    """
-    config, processes = configuration(config), check_size("processes", processes, MAX_PROCESSES)
-    check_choice("strategy", strategy, STRATEGIES)
-    check_choice("precision", precision, PRECISIONS)
-    check_choice("optimizer", optimizer, OPTIMIZERS)
-    for name in ("n_heads", "d_ff"):
-        if strategy == "tensor" and getattr(config, name) % processes:
-            raise ValueError(f"processes must divide {name}={getattr(config, name)} under 'tensor'; got {processes}")
-    # Blocks are alike: one of them counts for all.
-    blocks = config.n_layers
-    shapes = [
-        (name, shape, blocks if name.startswith("blocks.") else 1)
-        for name, shape in parameter_shapes(config.but(n_layers=1)).items()
-    ]
-    number_bytes = 2 if precision == "bf16" else 4
-    states = {"sgd": 0, "sgd-momentum": 1}.get(optimizer, 2)
-    whole = number_bytes * count_params(config)
-    if strategy == "ddp":
-        return (Share(whole, whole, states * whole),) * processes
-    shares = []
-    for rank in range(processes):
-        if strategy == "tensor":
-            numbers = (times * tensor_part(name, shape, rank, processes) for name, shape, times in shapes)
-        else:
-            numbers = (times * rows_of(rank, processes, shape) for _, shape, times in shapes)
-        part = number_bytes * sum(numbers)
-        parameters = part if strategy in ("zero3", "fsdp", "tensor") else whole
-        gradients = whole if strategy == "zero1" else part
-        shares.append(Share(parameters, gradients, states * part))
-    return tuple(shares)
-
-
-def rows_of(rank: int, processes: int, shape: tuple[int, ...]) -> int:
-    """Numbers in the rank-th process's rows of a tensor that is cut along its first axis, as torch.chunk does it."""
-    rows = ceil_div(shape[0], processes)
-    return max(0, min(rows, shape[0] - rank * rows)) * prod(shape[1:])
-
-
 def ceil_div(number: int, by: int) -> int:
     """A quotient rounded up, exact for numbers of any size."""
     return -(-number // by)
-
-
-def tensor_part(name: str, shape: tuple[int, ...], rank: int, processes: int) -> int:
-    """Numbers of a parameter that the rank-th process has under tensor parallelism."""
-    if name.endswith(("attention.output.weight", "feed_forward.contract.weight")):
-        return prod(shape) // processes
-    if name.endswith(("output.bias", "contract.bias")) or "norm" in name or "position" in name:
-        return prod(shape)
-    return rows_of(rank, processes, shape)
 
 
 def in_gigabytes(size_bytes: int) -> str:

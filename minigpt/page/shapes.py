@@ -21,7 +21,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from minigpt.source import comment_tokens, find_source, has_own_line
+from minigpt.page.source import comment_tokens, find_source, has_own_line
 from minigpt.table import Table
 
 LETTER = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")

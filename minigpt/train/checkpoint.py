@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from minigpt.checks import is_integer, is_number
 from minigpt.files import locked, write_files
-from minigpt.parallel import Processes, like, local, reshard, whole
+from minigpt.train.parallel import Processes, like, local, reshard, whole
 
 
 def write_checkpoint(path: str | Path, tensors: dict[str, Tensor], facts: dict) -> None:

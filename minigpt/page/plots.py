@@ -26,7 +26,7 @@ from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter
 from torch import Tensor
 
-from minigpt.allocations import Trace
+from minigpt.memory.measured import Trace
 from minigpt.config import GPTConfig
 from minigpt.parameters import count_params, params_by_group
 

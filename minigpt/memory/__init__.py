@@ -1,0 +1,38 @@
+"""How many bytes, from the configuration alone: a training step, inference, the shares of many processes.
+
+`memory.measured` holds the predictions against what PyTorch's allocator does.
+"""
+
+from minigpt.memory.inference import InferenceMemory, inference_memory, kv_cache_bytes
+from minigpt.memory.shares import STRATEGIES, Share, process_shares
+from minigpt.memory.step import (
+    ATTENTIONS,
+    DEVICES,
+    MOMENTS,
+    OPTIMIZERS,
+    PRECISIONS,
+    Moment,
+    TrainingMemory,
+    in_gigabytes,
+    max_batch_size,
+    training_memory,
+)
+
+__all__ = [
+    "ATTENTIONS",
+    "DEVICES",
+    "MOMENTS",
+    "OPTIMIZERS",
+    "PRECISIONS",
+    "STRATEGIES",
+    "InferenceMemory",
+    "Moment",
+    "Share",
+    "TrainingMemory",
+    "in_gigabytes",
+    "inference_memory",
+    "kv_cache_bytes",
+    "max_batch_size",
+    "process_shares",
+    "training_memory",
+]

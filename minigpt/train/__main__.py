@@ -1,0 +1,3 @@
+from minigpt.train.cli import main
+
+main()

@@ -1,0 +1,305 @@
+"""A whole training: steps, looks at held-out text, checkpoints, and at the end the model and its results."""
+
+import argparse
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from minigpt import pretrained
+from minigpt.train.checkpoint import check_numbers, only_run_in, read_checkpoint, restore, training_state, write_checkpoint
+from minigpt.checks import check_choice, check_number, check_size, is_bar_hidden
+from minigpt.config import CONFIGS, GPTConfig, configuration
+from minigpt.data import Batches, Data, open_data, prepare
+from minigpt.train.evaluation import Evaluation, evaluate
+from minigpt.train.metrics import COLUMNS, TRACKERS, MetricsFile, open_tracker
+from minigpt.model import GPT
+from minigpt.train.parallel import PARALLEL, Processes, start, under_torchrun, whole
+from minigpt.tokenizer import gpt2_tokenizer
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What `train` returns.
+
+    Attributes:
+        model: ready to evaluate. Under fsdp, this process's shards.
+        tokenizer: what its tokens mean.
+        history: the rows of metrics.csv, in the first process.
+        held_out: the model on the held-out text.
+    """
+
+    model: GPT
+    tokenizer: Tokenizer
+    history: list[dict]
+    held_out: Evaluation
+
+
+def train(
+    config: GPTConfig | str,
+    data: Data,
+    settings: TrainConfig | None = None,
+    out: str | Path | None = None,
+    *,
+    processes: Processes | None = None,
+    trackers: Sequence[str] = (),
+    progress: bool | None = None,
+) -> Trained:
+    """Train a model, or go on where a run in the same folder was stopped.
+
+    Args:
+        config: the model, or the name of one of `CONFIGS`.
+        data: what `data.prepare` returned.
+        settings: how; the recipe of that name, or `TrainConfig()`, if not given.
+        out: a folder for `metrics.csv`, `checkpoint.safetensors` and, at the end, the model, which
+            `pretrained.load` reads, and `results.json`. None writes nothing.
+        processes: who trains, and on what device; this process alone, on the fastest there is,
+            if not given.
+        trackers: where else the metrics go: "tensorboard", "wandb". Both need `out`.
+        progress: show a bar; if not given, where there is a terminal.
+
+    Raises:
+        ValueError: the model's vocabulary is not the data's, the text is too short for its
+            context, or the folder's run was another; nothing is changed then.
+        OSError: the disk is full. The last checkpoint is kept.
+        FloatingPointError: the loss, a parameter or what the optimizer knows of it is no number any
+            more. The last checkpoint is kept.
+        RuntimeError: another process is training into the folder.
+    """
+    trainer, out = ready(config, data, settings, out, processes, trackers)
+    with only_run_in(out) if out and trainer.processes.first else nullcontext(do_nothing) as stay_alone:
+        return run(trainer, data, out, trackers, progress, stay_alone)
+
+
+def do_nothing() -> None:
+    """What stands for `files.locked`'s check where nothing is written."""
+
+
+def ready(
+    config: GPTConfig | str,
+    data: Data,
+    settings: TrainConfig | None,
+    out: str | Path | None,
+    processes: Processes | None,
+    trackers: Sequence[str],
+) -> tuple[Trainer, Path | None]:
+    """`train`'s arguments, checked and put together: who trains, and where to."""
+    if isinstance(config, str):
+        settings = settings or RECIPES.get(config)
+    config = configuration(config)
+    if out is not None and not str(out):
+        raise ValueError("out must name a folder; got ''")
+    settings, out = settings or TrainConfig(), None if out is None else Path(out)
+    if trackers and out is None:
+        raise ValueError(f"trackers must have a folder to write to; got {', '.join(trackers)} and out=None")
+    if config.vocab_size != data.tokenizer.get_vocab_size():
+        raise ValueError(f"vocab_size must be the data's, {data.tokenizer.get_vocab_size()}; got {config.vocab_size}")
+    if processes is None and under_torchrun():
+        raise ValueError('processes must be given under torchrun: Processes("ddp") or Processes("fsdp"); got None')
+    processes = processes or Processes()
+
+    torch.manual_seed(settings.seed)
+    batches = Batches(data.train, config.context_length, settings.batch_size, settings.seed)
+    return Trainer(GPT(config).to(processes.device), batches, settings, processes), out
+
+
+def run(
+    trainer: Trainer,
+    data: Data,
+    out: Path | None,
+    trackers: Sequence[str],
+    progress: bool | None,
+    stay_alone: Callable[[], None],
+) -> Trained:
+    """`train`, when its arguments have been checked; `stay_alone` raises if another process writes there, too."""
+    settings, batches = trainer.settings, trainer.batches
+    facts = {
+        "config": asdict(trainer.model.config),
+        "settings": asdict(settings),
+        "data": data.facts,
+        "seconds": 0.0,
+    }
+    checkpoint = out and out / "checkpoint.safetensors"
+    saved = None
+    if checkpoint and os.path.lexists(checkpoint):
+        tensors, before = read_checkpoint(checkpoint)
+        check_same_run(checkpoint, before, facts)
+        trainer.go_on(tensors, before)
+        facts["seconds"] = before["seconds"]
+        if "metrics.csv" in tensors:  # checkpoints of before that was stored have none
+            saved = tensors["metrics.csv"].numpy().tobytes().decode()
+
+    record = Record(trainer, data, facts, out, trackers, stay_alone, saved)
+    with progress_bar(trainer, progress) as bar:
+        if trainer.done == 0:
+            record.add(None, evaluate=True)
+        while trainer.done < settings.steps:
+            after = trainer.done + 1
+            due = {n for n in settings.intervals if after % n == 0 or after == settings.steps}
+            in_table = bool(due & {settings.log_every, settings.evaluate_every})
+            step = trainer.step(score=in_table)
+            bar.update(batches.tokens_a_step)
+            if in_table:
+                record.add(step, evaluate=settings.evaluate_every in due)
+                bar.set_postfix_str(record.summary())
+            if checkpoint and settings.checkpoint_every in due:
+                check_finite(step.loss, f"the loss of step {after}", settings)
+                stay_alone()
+                trainer.save(checkpoint, facts | {"seconds": record.seconds()}, record.text())
+    check_numbers(trainer.model, trainer.optimizer, trainer.processes, trainer.done)
+    held_out = trainer.evaluate(data, settings.final_tokens)
+    check_finite(held_out.loss, "the loss on held-out text", settings)
+    if out:
+        stay_alone()
+        finish(out, trainer, data, held_out, facts | {"seconds": record.seconds()})
+    record.close()
+    return Trained(trainer.model.eval(), data.tokenizer, record.rows, held_out)
+
+
+def progress_bar(trainer: Trainer, shown: bool | None) -> tqdm:
+    """Tokens read, tokens a second, and how long it will take; in the first process only."""
+    a_step = trainer.batches.tokens_a_step
+    return tqdm(
+        total=trainer.settings.steps * a_step,
+        initial=trainer.done * a_step,
+        unit="tok",
+        unit_scale=True,
+        disable=is_bar_hidden(shown) if trainer.processes.first else True,
+        dynamic_ncols=True,
+    )
+
+
+class Record:
+    """The rows of a run: kept, and by the first process written, if there is a folder."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        data: Data,
+        facts: dict,
+        out: Path | None,
+        trackers: Sequence[str],
+        stay_alone: Callable[[], None],
+        saved: str | None,
+    ):
+        self.trainer, self.data, self.stay_alone = trainer, data, stay_alone
+        self.seconds_before, self.began = facts["seconds"], time.monotonic()
+        #: Since when, and since which step, tokens a second are measured.
+        self.since, self.since_step = self.began, trainer.done
+        self.rows: list[dict] = []
+        self.writers = []
+        if out and trainer.processes.first:
+            out.mkdir(parents=True, exist_ok=True)
+            settings = facts["config"] | facts["settings"] | {"source": facts["data"]["source"]}
+            self.writers = [open_tracker(name, out, settings, trainer.done) for name in trackers]
+            metrics = MetricsFile(out / "metrics.csv", trainer.done, saved)
+            self.writers.insert(0, metrics)
+            self.rows = list(metrics.rows)
+
+    def add(self, step: Step | None, evaluate: bool) -> None:
+        """A row: of the step just done, if there was one, and of held-out text, if asked for."""
+        trainer, row = self.trainer, dict.fromkeys(COLUMNS)
+        row["step"], row["tokens"] = trainer.done, trainer.done * trainer.batches.tokens_a_step
+        if step:
+            row["learning_rate"] = step.learning_rate
+            row["loss"], row["accuracy"] = step.loss.item(), step.accuracy.item()
+            row["gradient_norm"] = step.gradient_norm.item()
+            tokens = (trainer.done - self.since_step) * trainer.batches.tokens_a_step
+            row["tokens_per_second"] = round(tokens / (time.monotonic() - self.since))
+        if evaluate:
+            held_out = trainer.evaluate(self.data, trainer.settings.evaluate_tokens)
+            for name in ("loss", "accuracy", "perplexity", "bits_a_byte"):
+                row[f"held_out_{name}"] = getattr(held_out, name)
+        self.rows.append(row)
+        self.stay_alone()
+        for writer in self.writers:
+            writer.write(row)
+        self.since, self.since_step = time.monotonic(), trainer.done
+
+    def summary(self) -> str:
+        """The last of each, for the progress bar."""
+        held_out = next(
+            (row["held_out_loss"] for row in reversed(self.rows) if row["held_out_loss"] is not None), math.nan
+        )
+        return f"loss {self.rows[-1]['loss']:.3f}, held out {held_out:.3f}"
+
+    def text(self) -> str:
+        """All of metrics.csv, if there is one."""
+        return self.writers[0].text() if self.writers else ""
+
+    def seconds(self) -> float:
+        """How long the run has taken until now, what was lost by a kill left out."""
+        return self.seconds_before + time.monotonic() - self.began
+
+    def close(self) -> None:
+        for writer in self.writers:
+            writer.close()
+
+
+def check_finite(loss: Tensor | float, what: str, settings: TrainConfig) -> None:
+    """Raise rather than replace a good checkpoint by one of a model that is lost."""
+    if not math.isfinite(loss):
+        raise FloatingPointError(
+            f"{what} is {float(loss)}; the last checkpoint is kept. "
+            f"A lower learning_rate than {settings.learning_rate:.1e} may help"
+        )
+
+
+def check_same_run(checkpoint: Path, before: dict, now: dict) -> None:
+    """Raise unless a run that goes on is the run that it was."""
+    missing = [name for name in ("config", "settings", "data", "step", "seconds", "scaler") if name not in before]
+    if missing or not {"fingerprint", "source"}.issubset(before["data"]):
+        raise ValueError(f"{checkpoint} must be a run's; it doesn't say {', '.join(missing) or 'of which data'}")
+    differ = []
+    for kind in ("config", "settings"):
+        for name, value in now[kind].items():
+            if name not in TrainConfig.FREE and before[kind].get(name) != value:
+                differ.append(f"{name}={before[kind].get(name)!r}, not {value!r}")
+    if before["data"]["fingerprint"] != now["data"]["fingerprint"]:
+        differ.append(f"other data, {before['data']['source']!r}")
+    if differ:
+        raise ValueError(
+            f"{checkpoint} is of a run with {'; '.join(differ)}. It was left as it is: choose another folder"
+            + longer(before["settings"].get("steps"), now["settings"]["steps"])
+        )
+
+
+def longer(before: int, now: int) -> str:
+    """What there is to say to those who would have a run go on for more steps, or stop sooner."""
+    if before == now:
+        return ""
+    return (
+        f". (A run of {before} steps can't become one of {now}: how fast the learning rate falls depends on the number "
+        "of steps from the beginning. To train for more or fewer, begin anew)"
+    )
+
+
+def finish(out: Path, trainer: Trainer, data: Data, held_out: Evaluation, facts: dict) -> None:
+    """Write the model and its results. All processes have to call it; the first writes."""
+    weights = trainer.weights()
+    measured = asdict(held_out) | {"perplexity": held_out.perplexity}  # JSON has no nan, and nothing infinite
+    if trainer.processes.first:
+        results = {
+            "settings": facts["settings"],
+            "data": facts["data"],
+            "tokens_read": trainer.done * trainer.batches.tokens_a_step,
+            "minutes": round(facts["seconds"] / 60, 1),
+            "processes": trainer.processes.count,
+            "device": str(trainer.processes.device),
+            "torch": torch.__version__,
+            "held_out": {name: value if math.isfinite(value) else None for name, value in measured.items()},
+        }
+        more = {"tokenizer.json": data.tokenizer.to_str(pretty=True), "results.json": pretrained.as_json(results)}
+        pretrained.save_weights(trainer.model.config, weights, out, more=more)
+    trainer.processes.wait()

@@ -1,0 +1,152 @@
+"""How a model is trained: the settings, the recipes of the configurations that have names, the learning rate."""
+
+import argparse
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from minigpt import pretrained
+from minigpt.train.checkpoint import check_numbers, only_run_in, read_checkpoint, restore, training_state, write_checkpoint
+from minigpt.checks import check_choice, check_number, check_size, is_bar_hidden
+from minigpt.config import CONFIGS, GPTConfig, configuration
+from minigpt.data import Batches, Data, open_data, prepare
+from minigpt.train.evaluation import Evaluation, evaluate
+from minigpt.train.metrics import COLUMNS, TRACKERS, MetricsFile, open_tracker
+from minigpt.model import GPT
+from minigpt.train.parallel import PARALLEL, Processes, start, under_torchrun, whole
+from minigpt.tokenizer import gpt2_tokenizer
+
+
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything about a training but the model and the text.
+
+    Args:
+        steps: how many times the parameters are changed.
+        batch_size: sequences a step, over all processes.
+        accumulate: read each process's share of a batch in so many parts, to save memory: a step
+            takes what `memory.training_memory` says for batch_size / accumulate sequences.
+        learning_rate: the highest, reached after the warm-up.
+        warmup_steps: over so many steps the rate grows from 0, in a straight line.
+        final_share: the share of the highest rate that the cosine falls to at the last step.
+        weight_decay: pulls matrices towards 0, by this times the rate a step; biases and
+            LayerNorms are let alone.
+        beta1, beta2: how long Adam remembers gradients, and their squares.
+        clip_norm: a gradient longer than this is shortened to it.
+        precision: "fp32", or "bf16" or "fp16" for mixed precision: products in 16 bits,
+            parameters and sums in 32.
+        seed: of the first weights, the batches' order and dropout.
+        log_every, evaluate_every, checkpoint_every: steps between two rows of metrics, two
+            looks at held-out text, two checkpoints.
+        evaluate_tokens, final_tokens: how many held-out tokens are predicted in such a look, and
+            at the end.
+
+    Raises:
+        TypeError, ValueError: a field is of the wrong type or impossible; the message names it,
+            its value and what would be right.
+
+    Sources: Loshchilov and Hutter (2019) for AdamW, (2017) for the cosine; Brown et al. (2020),
+    appendix B, for betas, clipping, warm-up and decay.
+    """
+
+    steps: int = 1_000
+    batch_size: int = 32
+    accumulate: int = 1
+    learning_rate: float = 1e-3
+    warmup_steps: int = 100
+    final_share: float = 0.1
+    weight_decay: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.95
+    clip_norm: float = 1.0
+    precision: str = "fp32"
+    seed: int = 0
+    log_every: int = 10
+    evaluate_every: int = 250
+    checkpoint_every: int = 250
+    evaluate_tokens: int = 20_000
+    final_tokens: int = 1_000_000
+
+    @property
+    def intervals(self) -> tuple[int, int, int]:
+        return self.log_every, self.evaluate_every, self.checkpoint_every
+
+    #: The most that a count may be, if not 10¹²: more is a slip of the pen.
+    MOST = MappingProxyType({"batch_size": 65_536, "accumulate": 65_536, "seed": 2**64 - 1})
+    #: What the other numbers must be, in words and as a test.
+    RIGHT = MappingProxyType(
+        {
+            "learning_rate": ("more than 0 and at most 1,000", lambda rate: 0 < rate <= 1_000),
+            "final_share": ("at least 0 and at most 1", lambda share: 0 <= share <= 1),
+            "weight_decay": ("at least 0 and at most 1,000", lambda decay: 0 <= decay <= 1_000),
+            "beta1": ("at least 0 and less than 1", lambda beta: 0 <= beta < 1),
+            "beta2": ("at least 0 and less than 1", lambda beta: 0 <= beta < 1),
+            "clip_norm": ("more than 0 and at most 1e30", lambda norm: 0 < norm <= 1e30),
+        }
+    )
+    #: What may be changed when a run goes on: it changes what is said of the run, not the run.
+    FREE = ("log_every", "evaluate_every", "checkpoint_every", "evaluate_tokens", "final_tokens")
+
+    def __post_init__(self):
+        for field in fields(self):
+            name, value = field.name, getattr(self, field.name)
+            if field.type is int:
+                least = 0 if name in ("warmup_steps", "seed") else 1
+                value = check_size(name, value, self.MOST.get(name, 10**12), least)
+            elif field.type is float:
+                value = check_number(name, value, *self.RIGHT[name])
+            object.__setattr__(self, name, value)
+        check_choice("precision", self.precision, PRECISIONS)
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"accumulate must divide batch_size={self.batch_size}; got {self.accumulate}")
+
+
+#: How the configurations of those names are trained, if nothing else is said.
+RECIPES: Mapping[str, TrainConfig] = MappingProxyType(
+    {
+        "mini": TrainConfig(learning_rate=4e-3, final_share=0.05),
+        "shakespeare": TrainConfig(
+            steps=9_000,
+            batch_size=16,
+            learning_rate=3e-3,
+            warmup_steps=200,
+            final_share=0.02,
+            weight_decay=0.3,
+            precision="bf16",
+            log_every=20,
+        ),
+    }
+)
+
+
+def learning_rate(step: int, settings: TrainConfig) -> float:
+    """The rate of step 0, 1, ...: up in a straight line, then down half a cosine; its end holds from then on.
+
+    The last step has the lowest rate. (nanoGPT and llm.c are a step behind: there the first step
+    after the warm-up has the highest rate once more, and the lowest would be that of a step after
+    the last.)
+
+    >>> settings = TrainConfig(steps=1_000, warmup_steps=100, learning_rate=1e-3, final_share=0.1)
+    >>> [round(learning_rate(step, settings), 6) for step in (0, 49, 99, 549, 999)]
+    [1e-05, 0.0005, 0.001, 0.00055, 0.0001]
+    """
+    if step < settings.warmup_steps:
+        return settings.learning_rate * (step + 1) / settings.warmup_steps
+    done = min(1.0, (step - settings.warmup_steps + 1) / max(1, settings.steps - settings.warmup_steps))
+    cosine = (1 + math.cos(math.pi * done)) / 2
+    return settings.learning_rate * (settings.final_share + (1 - settings.final_share) * cosine)
