@@ -25,8 +25,8 @@ import torch
 from store import apart, store
 
 from minigpt import CONFIGS, GPTConfig
-from minigpt.memory.measured import Step
 from minigpt.memory import TrainingMemory, in_gigabytes, training_memory
+from minigpt.memory.measured import Step
 
 GPT2_SIZES = ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
 

@@ -15,8 +15,8 @@ import torch
 from store import RESULTS, apart, store
 
 from minigpt import CONFIGS
-from minigpt.memory.measured import Step, trace
 from minigpt.memory import training_memory
+from minigpt.memory.measured import Step, trace
 
 #: Name, dropout, how the step is done.
 CASES = {

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from minigpt.checks import is_size, shown, type_name
 from minigpt.config import GPTConfig
 from minigpt.files import check_files, read_json, write_files
-from minigpt.memory import parameter_shapes
 from minigpt.model import GPT
+from minigpt.parameters import parameter_shapes
 from minigpt.tokenizer import END_OF_TEXT
 
 #: Where the models that come with the package lie, a folder each.

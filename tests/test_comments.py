@@ -12,21 +12,21 @@ import pytest
 import torch
 
 import minigpt
-from minigpt import GPTConfig, MultiHeadAttention, attention, model, sampling, train
-from minigpt.train import evaluation
+from minigpt import GPTConfig, MultiHeadAttention, attention, model, sampling
+from minigpt.data import Batches
 from minigpt.page import shapes
 from minigpt.page.annotate import annotate
-from minigpt.data import Batches
 from minigpt.page.source import find_source
+from minigpt.train import TrainConfig, evaluation, trainer
 
 # Every letter has a size of its own, so that no two can be taken for each other.
 CONFIG = GPTConfig(vocab_size=31, context_length=17, d_model=6, n_heads=3, n_layers=1, d_ff=13)
 LETTERS = {"B": 5, "C": 6, "H": 3, "D": 2, "F": 13, "V": 31, "T_max": 17}
 T, PAST, N = 4, 7, 9
-MODULES = (attention, model, sampling, evaluation, train)
+MODULES = (attention, model, sampling, evaluation, trainer)
 
 
-def calls(attention, model, sampling, evaluation, train):
+def calls(attention, model, sampling, evaluation, trainer):
     """Calls that run every commented line of these modules, each with its T and S."""
     tokens = torch.randint(CONFIG.vocab_size, (LETTERS["B"], T))
     earlier = torch.randint(CONFIG.vocab_size, (LETTERS["B"], PAST))
@@ -67,9 +67,9 @@ def calls(attention, model, sampling, evaluation, train):
         yield lambda scores=scores: sampling.entropy_bits(scores.softmax(-1)), N, N
         yield lambda scores=scores: sampling.draw(scores.softmax(-1)), N, N
     text = torch.arange(100).remainder(CONFIG.vocab_size).numpy()
-    batches, settings = Batches(text, T, LETTERS["B"]), train.TrainConfig(batch_size=LETTERS["B"])
-    trainer = train.Trainer(model.GPT(CONFIG), batches, settings)
-    yield trainer.step, T, T
+    batches, settings = Batches(text, T, LETTERS["B"]), TrainConfig(batch_size=LETTERS["B"])
+    training = trainer.Trainer(model.GPT(CONFIG), batches, settings)
+    yield training.step, T, T
     lengths, context = torch.ones(CONFIG.vocab_size, dtype=torch.int64), CONFIG.context_length
     yield lambda: evaluation.evaluate(gpt, text, lengths, batch_size=LETTERS["B"]), context, context
 

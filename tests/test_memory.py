@@ -18,17 +18,16 @@ from hypothesis import strategies as st
 from torch.profiler import ProfilerActivity, profile
 
 from minigpt import CONFIGS, GPT, GPTConfig, KVCache, memory
-from minigpt.memory.measured import PHASES, Step, kept_by_forward, trace
 from minigpt.memory import (
     MOMENTS,
     inference_memory,
     kv_cache_bytes,
     max_batch_size,
-    parameter_shapes,
     process_shares,
     training_memory,
 )
-from minigpt.parameters import count_params
+from minigpt.memory.measured import PHASES, Step, kept_by_forward, trace
+from minigpt.parameters import count_params, parameter_shapes
 
 HOMEWORK = CONFIGS["homework"]
 
@@ -364,7 +363,7 @@ def test_the_fullest_block_is_the_first_or_the_last(drawn, optimizer, accumulati
     how |= {"optimizer": optimizer, "accumulating": accumulating}
     found = training_memory(config.but(n_layers=layers), **how)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(memory, "sorted", lambda ends: range(min(ends), max(ends) + 1), raising=False)
+        patch.setattr(memory.step, "sorted", lambda ends: range(min(ends), max(ends) + 1), raising=False)
         every = training_memory(config.but(n_layers=layers), **how)
     assert len(every.moments) > len(found.moments) and every.peak == found.peak
 

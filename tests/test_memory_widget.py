@@ -15,11 +15,13 @@ from watched import Watched
 
 import minigpt.widgets as widgets
 from minigpt import CONFIGS, GPTConfig
-from minigpt.page import plots
 from minigpt.config import ACTIVATIONS
 from minigpt.memory import MOMENTS, OPTIMIZERS, PRECISIONS, in_gigabytes, training_memory
+from minigpt.page import plots
 from minigpt.widgets import MemoryExplorer
+from minigpt.widgets.explorer import IMPORT
 
+BROWSER = Path(widgets.__file__).parents[1] / "browser"
 RUNTIME = (ROOT / "book" / "site_static" / "widgets.js").read_text(encoding="utf-8")
 PARTS = ("parameters", "gradients", "optimizer", "saved", "temporaries")
 
@@ -110,7 +112,8 @@ def test_settings_that_become_impossible_together_raise_when_asked():
 def arithmetic(browser):
     """A function that runs a body with the module as m."""
     page = browser.new_page()
-    source = (Path(widgets.__file__).parent / "memory_arithmetic.js").read_bytes()
+    files = [(BROWSER / name).read_text(encoding="utf-8") for name in ("parameters.js", "memory.js")]
+    source = "".join(IMPORT.sub("", text) for text in files).encode()
     address = f"data:text/javascript;base64,{base64.b64encode(source).decode()}"
     page.evaluate(f"import('{address}').then((module) => {{ window.m = module; }})")
     yield lambda body, argument=None: page.evaluate(f"(a) => {{ {body} }}", argument)

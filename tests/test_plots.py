@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from minigpt import CONFIGS
-from minigpt.page import plots
 from minigpt.memory.measured import Trace
+from minigpt.page import plots
 
 TOKENS = ["To", "-", "Ġ<b>", "$", "Ċ"]
 #: Bytes before a step, after each change, and the phases the changes fell into.

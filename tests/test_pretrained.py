@@ -13,12 +13,12 @@ from torch.nn.utils import prune
 
 from minigpt import CONFIGS, GPT, pretrained
 from minigpt.data import plays, prepare
-from minigpt.train.evaluation import evaluate
-from minigpt.train.metrics import read_metrics
-from minigpt.parameters import count_params
 from minigpt.page.prose import without_bindings
+from minigpt.parameters import count_params
 from minigpt.tokenizer import train_tokenizer
 from minigpt.train import RECIPES
+from minigpt.train.evaluation import evaluate
+from minigpt.train.metrics import read_metrics
 
 
 @pytest.mark.parametrize("tied", [True, False])

@@ -22,7 +22,7 @@ names = pytest.mark.parametrize("path", PAGES, ids=lambda path: f"{path.parent.n
 
 @names
 def test_every_number_is_computed_or_known_not_to_be(path):
-    """If not: bind it; or, where nothing computes it, `python tools/prose.py --accept`. See minigpt/prose.py."""
+    """If not: bind it; or, where nothing computes it, `python tools/prose.py --accept`. See minigpt/page/prose.py."""
     assert faults(path) == []
 
 

@@ -17,15 +17,16 @@ import torch.nn.functional as F
 from conftest import ROOT
 from safetensors import SafetensorError
 
-import minigpt.train as train_module
+import minigpt.train.cli as cli_module
+import minigpt.train.trainer as trainer_module
 from minigpt import CONFIGS, GPT, GPTConfig, pretrained
-from minigpt.train.checkpoint import checksum, only_run_in, read_checkpoint, write_checkpoint
 from minigpt.data import Batches, plays, prepare
+from minigpt.tokenizer import token_bytes
+from minigpt.train import RECIPES, TrainConfig, Trainer, adamw, learning_rate, main, train
+from minigpt.train.checkpoint import checksum, only_run_in, read_checkpoint, write_checkpoint
 from minigpt.train.evaluation import evaluate
 from minigpt.train.metrics import COLUMNS, MetricsFile, read_metrics
 from minigpt.train.parallel import Processes
-from minigpt.tokenizer import token_bytes
-from minigpt.train import RECIPES, TrainConfig, Trainer, adamw, learning_rate, main, train
 
 sys.path.insert(0, str(ROOT / "tools"))
 import train_shipped  # noqa: E402
@@ -529,7 +530,7 @@ def test_a_process_that_waits_for_the_text_says_so(source, tmp_path):
         process.wait()
         process.stdout.close()
     with pytest.raises(TimeoutError, match="must be prepared by the process of rank 0; it isn't after 0 hours"):
-        train_module.waited_for(tmp_path / "nothing", hours=0)
+        cli_module.waited_for(tmp_path / "nothing", hours=0)
 
 
 def test_a_folder_is_one_runs_at_a_time(data, tmp_path):
@@ -540,7 +541,7 @@ def test_a_folder_is_one_runs_at_a_time(data, tmp_path):
 
 def test_a_model_that_is_lost_does_not_replace_a_good_checkpoint(data, tmp_path, monkeypatch):
     """A rate of 10^30 makes the loss nan within the first four steps, before the first checkpoint."""
-    monkeypatch.setattr(train_module, "learning_rate", lambda *_: 1e30)
+    monkeypatch.setattr(trainer_module, "learning_rate", lambda *_: 1e30)
     with pytest.raises(FloatingPointError, match="the loss of step 4 is (nan|inf); the last checkpoint is kept"):
         train(TINY, data, replace(QUICK, clip_norm=1e30), tmp_path)
     assert not (tmp_path / "checkpoint.safetensors").exists()

@@ -32,6 +32,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 import chapters  # noqa: E402
 
 FOLDER = Path(widgets.__file__).parent
+BROWSER = FOLDER.parent / "browser"
 RUNTIME = ROOT / "book" / "site_static" / "widgets.js"
 STATE = "application/vnd.jupyter.widget-state+json"
 NASTY = [
@@ -48,8 +49,8 @@ NASTY = [
 
 
 def test_all_code_together_is_small():
-    files = [*FOLDER.glob("*.js"), *FOLDER.glob("*.css"), RUNTIME]
-    assert len(files) == 9 and sum(path.stat().st_size for path in files) < 60_000
+    files = [*FOLDER.glob("*.js"), *FOLDER.glob("*.css"), *BROWSER.glob("*.js"), RUNTIME]
+    assert len(files) == 10 and sum(path.stat().st_size for path in files) < 60_000
 
 
 def test_a_front_end_is_one_module_without_imports():
@@ -251,9 +252,10 @@ def test_no_cut_can_be_said_by_none():
 
 @pytest.fixture(scope="module")
 def arithmetic(browser):
-    """A function that calls the shared module: name, arguments -> result. JSON has no -Infinity: null stands for it."""
+    """A function that runs a body with the modules as m. JSON has no -Infinity: null stands for it."""
     page = browser.new_page()
-    source = base64.b64encode((FOLDER / "arithmetic.js").read_bytes()).decode()
+    files = [(BROWSER / f"{name}.js").read_bytes() for name in ("sampling", "parameters")]
+    source = base64.b64encode(b"".join(files)).decode()
     page.evaluate(f"import('data:text/javascript;base64,{source}').then((module) => {{ window.m = module; }})")
     yield lambda body, argument=None: page.evaluate(f"(a) => {{ {body} }}", argument)
     page.close()

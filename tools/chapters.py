@@ -6,7 +6,7 @@
 A chapter that fails keeps the file it had. Timings and the machine's Python version are left out, and
 widgets, whose ids are random, are numbered. The first cell, which makes a chapter run in Colab, is
 written anew from _config.yml. The numbers in the text are computed in the chapter's kernel, when all
-cells have run, and written into the text (see minigpt/prose.py).
+cells have run, and written into the text (see minigpt/page/prose.py).
 """
 
 import json
@@ -19,9 +19,9 @@ import nbformat
 import yaml
 from nbclient import NotebookClient
 
-from minigpt.page import prose
 from minigpt.data import PLAYS_PACKAGE
 from minigpt.files import write_files
+from minigpt.page import prose
 
 ROOT = Path(__file__).resolve().parents[1]
 METADATA = {

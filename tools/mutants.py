@@ -1,7 +1,7 @@
 """Plant faults in a module, one at a time, and see whether its tests notice.
 
     python tools/mutants.py attention                  forty faults, drawn from seed 0
-    python tools/mutants.py sampling --count 100 --seed 1
+    python tools/mutants.py memory/step --count 100 --seed 1
 
 A fault is a small one: `<` for `<=`, `+` for `-`, `and` for `or`, a number one larger, True for False, `min` for `max`,
 a call left out. It is planted in a copy of the repository, and the module's own tests are run there until one fails.
@@ -22,14 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-#: Beside tests/test_NAME.py.
+#: Beside tests/test_NAME.py and, in a wing, tests/test_WING.py.
 MORE_TESTS = {
     "attention": ["comments", "model"],
     "model": ["comments", "attention"],
-    "checkpoint": ["train"],
     "files": ["train"],
     "pretrained": ["gpt2"],
-    "memory": ["memory_widget"],
+    "memory/step": ["memory_widget"],
 }
 COMPARE = {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "==", "is": "is not", "is not": "is"}
 ARITHMETIC = {"+": "-", "-": "+", "*": "+", "//": "*", "/": "*", "%": "//", "**": "*", "@": "+"}
@@ -111,13 +110,13 @@ def is_noticed(module: Path, wrong: str, tests: list[str], copy: Path, seconds: 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("module", help="its name: attention, sampling, ...")
+    parser.add_argument("module", help="its name: attention, train/trainer, ...")
     parser.add_argument("--count", type=int, default=40, help="how many faults to plant")
     parser.add_argument("--seed", type=int, default=0, help="which ones")
     parser.add_argument("--seconds", type=float, default=600, help="a test run that takes longer has noticed")
     options = parser.parse_args()
     module = ROOT / "minigpt" / f"{options.module}.py"
-    tests = [f"tests/test_{name}.py" for name in [options.module, *MORE_TESTS.get(options.module, ())]]
+    tests = [f"tests/test_{name}.py" for name in [*options.module.split("/"), *MORE_TESTS.get(options.module, ())]]
     tests = [name for name in tests if (ROOT / name).exists()]
     source = module.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:

@@ -18,8 +18,8 @@ from pathlib import Path
 import nbformat
 from chapters import NUMBERS, OUTPUTS, outputs_checksum
 
-from minigpt.page import prose
 from minigpt.files import write_files
+from minigpt.page import prose
 
 ROOT = Path(__file__).resolve().parents[1]
 UNBOUND = ROOT / "tests" / "unbound.txt"

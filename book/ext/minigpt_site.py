@@ -86,7 +86,7 @@ class LinksToLeftOutPages(SphinxPostTransform):
 
 
 def drop_bindings(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Leave out the comments that bind numbers in the text to what computes them (minigpt/prose.py)."""
+    """Leave out the comments that bind numbers in the text to what computes them (minigpt/page/prose.py)."""
     if Path(app.env.doc2path(docname)).suffix != ".ipynb":
         source[0] = without_bindings(source[0])
         return

@@ -1,6 +1,7 @@
-// What minigpt/memory.py computes for a training step, for a browser: the letters, the order of the operations and the
+// What minigpt/memory/step.py computes for a training step, for a browser: the letters, the order of the operations and the
 // reasons are explained there. The tests hold the two against each other, to the byte. Exact up to 2⁵³ bytes.
 // Configurations and settings are objects with the names that GPTConfig and training_memory have for their fields.
+import { parameterSizes } from "./parameters.js";
 
 /** The moments of a step, in the order of time. */
 export const MOMENTS = [
@@ -79,15 +80,6 @@ function sizesOf(config, settings) {
     gpu, explicit, N, r, e, s, casts, A, R, n, f, Z, copy, biasCopy, branchMask, droppedOrCast, lookTemporaries,
     outputTemporaries, embedding, block, head,
   };
-}
-
-/** How many numbers each parameter has, in the model's order. */
-function parameterSizes({ vocab_size: V, context_length, d_model: C, n_layers: L, d_ff: F, bias, tie_weights }) {
-  const withBias = (rows, columns = 1) => (bias ? [rows * columns, rows] : [rows * columns]);
-  const projections = Array(4).fill(withBias(C, C)).flat();
-  const block = [...withBias(C), ...projections, ...withBias(C), ...withBias(F, C), ...withBias(C, F)];
-  const blocks = Array(L).fill(block).flat();
-  return [V * C, context_length * C, ...blocks, ...withBias(C), ...(tie_weights ? [] : [V * C])];
 }
 
 /** What an optimizer keeps from step to step, and what it needs besides while it steps. */

@@ -1,4 +1,4 @@
-// What minigpt/sampling.py and minigpt/parameters.py compute, for a browser, in double precision.
+// What minigpt/sampling.py computes, for a browser, in double precision.
 // The tests hold the two against each other.
 
 /** Probabilities exp(score) / Σ exp(scores); a score of -Infinity gets 0. */
@@ -89,17 +89,5 @@ export function drawer(probabilities, random) {
       else low = middle + 1;
     }
     return low;
-  };
-}
-
-/** The parameters of a GPT with biases and F = 4·C, by group; see params_by_group in Python. Exact up to 2⁵³. */
-export function paramsByGroup({ vocabSize: V, contextLength, dModel: C, nLayers: L, tieWeights }) {
-  return {
-    "token embedding": V * C,
-    "position embedding": contextLength * C,
-    attention: L * 4 * (C * C + C),
-    "feed-forward": L * (8 * C * C + 5 * C),
-    LayerNorm: (2 * L + 1) * 2 * C,
-    "output head": tieWeights ? 0 : V * C,
   };
 }

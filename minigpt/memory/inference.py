@@ -1,12 +1,11 @@
 """How many bytes: reading a prompt, and the keys and values that are kept of it."""
 
 from dataclasses import dataclass
-from math import prod
 
 from minigpt.checks import check_choice, check_size, check_switch, shown
 from minigpt.config import GPTConfig, configuration
-from minigpt.memory.step import OPTIMIZERS, PRECISIONS, Sizes, ceil_div
-from minigpt.parameters import count_params, parameter_shapes
+from minigpt.memory.step import Sizes
+from minigpt.parameters import count_params
 
 
 def kv_cache_bytes(config: GPTConfig, batch_size: int = 1, length: int | None = None, precision: str = "fp32") -> int:

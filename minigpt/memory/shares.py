@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from math import prod
 
-from minigpt.checks import check_choice, check_size, check_switch, shown
+from minigpt.checks import check_choice, check_size
 from minigpt.config import GPTConfig, configuration
-from minigpt.memory.step import OPTIMIZERS, PRECISIONS, Sizes, ceil_div
+from minigpt.memory.step import OPTIMIZERS, PRECISIONS, ceil_div
 from minigpt.parameters import count_params, parameter_shapes
 
 #: How N processes share the work.

@@ -21,7 +21,7 @@ from math import prod
 
 from minigpt.checks import check_choice, check_number, check_size, check_switch, shown
 from minigpt.config import GPTConfig, configuration
-from minigpt.parameters import attention_params, count_params, norm_params
+from minigpt.parameters import attention_params, count_params, count_tensors, norm_params, parameter_shapes
 from minigpt.table import Table
 
 #: How numbers are stored. "amp-...": parameters in 32 bits, products in 16 (automatic mixed
@@ -52,7 +52,6 @@ MOMENTS = (
     "end of backward",
     "optimizer step",
 )
-
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter
 from torch import Tensor
 
-from minigpt.memory.measured import Trace
 from minigpt.config import GPTConfig
+from minigpt.memory.measured import Trace
 from minigpt.parameters import count_params, params_by_group
 
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#AC357A"

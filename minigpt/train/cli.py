@@ -10,32 +10,25 @@ step at a time.
 """
 
 import argparse
-import math
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
-from types import MappingProxyType
 
-import numpy as np
-import torch
-from tokenizers import Tokenizer
-from torch import Tensor, nn
-from tqdm import tqdm
-
-from minigpt import pretrained
-from minigpt.train.checkpoint import check_numbers, only_run_in, read_checkpoint, restore, training_state, write_checkpoint
-from minigpt.checks import check_choice, check_number, check_size, is_bar_hidden
-from minigpt.config import CONFIGS, GPTConfig, configuration
-from minigpt.data import Batches, Data, open_data, prepare
-from minigpt.train.evaluation import Evaluation, evaluate
-from minigpt.train.metrics import COLUMNS, TRACKERS, MetricsFile, open_tracker
-from minigpt.model import GPT
-from minigpt.train.parallel import PARALLEL, Processes, start, under_torchrun, whole
+from minigpt.checks import check_choice
+from minigpt.config import CONFIGS, GPTConfig
+from minigpt.data import Data, open_data, prepare
 from minigpt.tokenizer import gpt2_tokenizer
+from minigpt.train.checkpoint import (
+    only_run_in,
+)
+from minigpt.train.metrics import TRACKERS
+from minigpt.train.parallel import PARALLEL, Processes, start, under_torchrun
+from minigpt.train.run import do_nothing, ready, run
+from minigpt.train.settings import RECIPES, TrainConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,32 +1,29 @@
 """A whole training: steps, looks at held-out text, checkpoints, and at the end the model and its results."""
 
-import argparse
 import math
 import os
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import MappingProxyType
 
-import numpy as np
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from minigpt import pretrained
-from minigpt.train.checkpoint import check_numbers, only_run_in, read_checkpoint, restore, training_state, write_checkpoint
-from minigpt.checks import check_choice, check_number, check_size, is_bar_hidden
-from minigpt.config import CONFIGS, GPTConfig, configuration
-from minigpt.data import Batches, Data, open_data, prepare
-from minigpt.train.evaluation import Evaluation, evaluate
-from minigpt.train.metrics import COLUMNS, TRACKERS, MetricsFile, open_tracker
+from minigpt.checks import is_bar_hidden
+from minigpt.config import GPTConfig, configuration
+from minigpt.data import Batches, Data
 from minigpt.model import GPT
-from minigpt.train.parallel import PARALLEL, Processes, start, under_torchrun, whole
-from minigpt.tokenizer import gpt2_tokenizer
+from minigpt.train.checkpoint import check_numbers, only_run_in, read_checkpoint
+from minigpt.train.evaluation import Evaluation
+from minigpt.train.metrics import COLUMNS, MetricsFile, open_tracker
+from minigpt.train.parallel import Processes, under_torchrun
+from minigpt.train.settings import RECIPES, TrainConfig
+from minigpt.train.trainer import Step, Trainer
 
 
 @dataclass(frozen=True)

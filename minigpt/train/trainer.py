@@ -1,32 +1,18 @@
 """One step of training at a time: `Trainer.step` is the heart of it."""
 
-import argparse
-import math
-import os
-import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from minigpt import pretrained
-from minigpt.train.checkpoint import check_numbers, only_run_in, read_checkpoint, restore, training_state, write_checkpoint
-from minigpt.checks import check_choice, check_number, check_size, is_bar_hidden
-from minigpt.config import CONFIGS, GPTConfig, configuration
-from minigpt.data import Batches, Data, open_data, prepare
-from minigpt.train.evaluation import Evaluation, evaluate
-from minigpt.train.metrics import COLUMNS, TRACKERS, MetricsFile, open_tracker
+from minigpt.data import Batches, Data
 from minigpt.model import GPT
-from minigpt.train.parallel import PARALLEL, Processes, start, under_torchrun, whole
-from minigpt.tokenizer import gpt2_tokenizer
+from minigpt.train.checkpoint import check_numbers, restore, training_state, write_checkpoint
+from minigpt.train.evaluation import Evaluation, evaluate
+from minigpt.train.parallel import Processes, whole
+from minigpt.train.settings import PRECISIONS, TrainConfig, learning_rate
 
 
 def adamw(model: nn.Module, settings: TrainConfig) -> torch.optim.AdamW:

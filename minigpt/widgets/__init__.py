@@ -1,8 +1,7 @@
 """Widgets to move: in Jupyter with a kernel behind them, on the course's pages without one.
 
-Each is a Python class whose traits can be read and set, and a front end in JavaScript that draws it. The
-arithmetic is in arithmetic.js, for all of them, and that of a step's memory in memory_arithmetic.js; the tests hold
-it against PyTorch and the package's own.
+Each is a Python class whose traits can be read and set, and a front end in JavaScript that draws it. What a front
+end computes is in minigpt/browser, in a file named like the Python file that computes the same.
 """
 
 from minigpt.widgets.attention import AttentionExplorer

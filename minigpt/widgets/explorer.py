@@ -28,20 +28,20 @@ def bundle(name: str) -> str:
 
     A widget carries its front end in its state, as a text, from which nothing beside it can be imported.
     """
-    names: list[str] = []
+    files: list[Path] = []
 
-    def collect(name):
-        if name not in names:
-            for imported in IMPORT.findall((FOLDER / name).read_text(encoding="utf-8")):
-                collect(imported)
-            names.append(name)
+    def collect(file: Path):
+        if file not in files:
+            for imported in IMPORT.findall(file.read_text(encoding="utf-8")):
+                collect((file.parent / imported).resolve())
+            files.append(file)
 
-    collect(name)
-    parts = [IMPORT.sub("", (FOLDER / part).read_text(encoding="utf-8")) for part in names]
+    collect((FOLDER / name).resolve())
+    parts = [IMPORT.sub("", file.read_text(encoding="utf-8")) for file in files]
     return re.sub(r"^export (?!default)", "", "".join(parts), flags=re.MULTILINE)
 
 
-IMPORT = re.compile(r'^import [^;]*? from "\./([\w.]+)";\n', re.MULTILINE)
+IMPORT = re.compile(r'^import [^;]*? from "(\.\.?/[\w./]+)";\n', re.MULTILINE)
 
 
 class Explorer(anywidget.AnyWidget):

@@ -1,5 +1,5 @@
 // MemoryExplorer: how many bytes a training step needs, and when it is fullest.
-import { MOMENTS, PARTS, fullest, impossible, stepMoments } from "./memory_arithmetic.js";
+import { MOMENTS, PARTS, fullest, impossible, stepMoments } from "../browser/memory.js";
 import { assign, chooser, element, frame, heading, listener, liveText, number, oncePerFrame, percent, range, slider }
   from "./controls.js";
 

@@ -11,11 +11,11 @@ from minigpt.memory import (
     DEVICES,
     OPTIMIZERS,
     PRECISIONS,
-    Sizes,
     TrainingMemory,
     in_gigabytes,
     training_memory,
 )
+from minigpt.memory.step import Sizes
 from minigpt.widgets.explorer import Explorer, Refused, bundle, checked
 from minigpt.widgets.parameters import Size
 

@@ -1,5 +1,5 @@
 // ParameterExplorer: how many parameters a GPT has, and where they are.
-import { paramsByGroup } from "./arithmetic.js";
+import { paramsByGroup } from "../browser/parameters.js";
 import { assign, chooser, element, frame, heading, listener, liveText, number, oncePerFrame, percent, range, slider }
   from "./controls.js";
 

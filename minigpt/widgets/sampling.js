@@ -1,5 +1,5 @@
 // SamplingExplorer: the next token's distribution, and the knobs that bend it.
-import { ascending, drawer, entropyBits, nextTokenProbabilities, randomNumbers } from "./arithmetic.js";
+import { ascending, drawer, entropyBits, nextTokenProbabilities, randomNumbers } from "../browser/sampling.js";
 import { assign, chooser, element, floats, frame, heading, listener, liveText, number, oncePerFrame, percent, range, slider, visible }
   from "./controls.js";
 

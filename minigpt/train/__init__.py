@@ -1,0 +1,24 @@
+"""Train a GPT: settings, a step at a time, a whole run; `python -m minigpt.train --help` is the command line."""
+
+from minigpt.train.cli import main
+from minigpt.train.evaluation import Evaluation, evaluate
+from minigpt.train.parallel import Processes
+from minigpt.train.run import Trained, train
+from minigpt.train.settings import PRECISIONS, RECIPES, TrainConfig, learning_rate
+from minigpt.train.trainer import Step, Trainer, adamw
+
+__all__ = [
+    "PRECISIONS",
+    "RECIPES",
+    "Evaluation",
+    "Processes",
+    "Step",
+    "TrainConfig",
+    "Trained",
+    "Trainer",
+    "adamw",
+    "evaluate",
+    "learning_rate",
+    "main",
+    "train",
+]
