@@ -241,3 +241,22 @@ def test_what_was_read_once_goes_on_in_several_ways():
     assert torch.allclose(layer(both[:, 4:], cache), layer(both)[:, 4:], rtol=0, atol=1e-12)
     with pytest.raises(ValueError, match="times must be at least 1; got 0"):
         cache.repeat(0)
+
+
+def test_the_context_is_gpt2s_unless_another_is_given():
+    assert MultiHeadAttention(C, H).context_length == 1_024
+    assert MultiHeadAttention(C, H, context_length=9).context_length == 9
+
+
+@pytest.mark.parametrize("dtype, is_explicit", [(torch.float32, False), (torch.bfloat16, True), (torch.float16, True)])
+def test_a_cpu_takes_the_formula_in_16_bits_and_the_kernel_in_32(dtype, is_explicit, monkeypatch):
+    layer, x = layer_and_input(dtype)
+    taken = []
+
+    def noted(*_):
+        taken.append(True)
+        return torch.ones(B, H, T, T, dtype=dtype)
+
+    monkeypatch.setattr(layer, "attention_weights", noted)
+    layer(x)
+    assert bool(taken) == is_explicit

@@ -560,3 +560,8 @@ def test_parts_and_steps_that_there_are_not_are_refused(asked, message):
 def test_too_few_tokens_for_a_context():
     with pytest.raises(ValueError, match="tokens must be more than context_length=8, .*; got 8"):
         Batches(np.arange(8), 8, 1)
+
+
+def test_a_step_reads_a_batch_of_whole_contexts():
+    batches = Batches(np.arange(1_000, dtype=np.uint16), context_length=10, batch_size=9)
+    assert batches.tokens_a_step == batches(0)[0].numel() == 90

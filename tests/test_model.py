@@ -324,3 +324,28 @@ def test_what_is_no_cache_is_named():
     for cache in (model.new_cache()[0], [1, 2, 3], 5):
         with pytest.raises(TypeError, match=r"cache must be what new_cache\(\) returns"):
             model(some_tokens(), cache=cache)
+
+
+def test_weights_drawn_anew_leave_nothing_of_the_old_ones():
+    model = GPT(SMALL)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(3)
+    model.init_weights()
+    assert all((module.weight == 1).all() for module in model.modules() if isinstance(module, torch.nn.LayerNorm))
+    assert not any((parameter == 3).any() for parameter in model.parameters())
+
+
+def test_attention_weights_of_a_text_as_long_as_the_context():
+    weights = GPT(SMALL).attention_weights(some_tokens(T=SMALL.context_length))
+    assert weights[0].shape == (3, SMALL.n_heads, SMALL.context_length, SMALL.context_length)
+
+
+def test_a_single_token_is_looked_at_too():
+    with pytest.raises(ValueError, match=f"tokens must be from 0 to {SMALL.vocab_size - 1}; got"):
+        GPT(SMALL)(torch.tensor([[SMALL.vocab_size]]))
+
+
+def test_a_vocabulary_of_one_token_can_have_targets_that_are_not_scored():
+    logits, loss = GPT(SMALL.but(vocab_size=1))(torch.tensor([[0, 0]]), torch.tensor([[0, -100]]))
+    assert logits.shape == (1, 2, 1) and loss == 0

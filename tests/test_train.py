@@ -23,7 +23,15 @@ from minigpt import CONFIGS, GPT, GPTConfig, pretrained
 from minigpt.data import Batches, plays, prepare
 from minigpt.tokenizer import token_bytes
 from minigpt.train import RECIPES, TrainConfig, Trainer, adamw, learning_rate, main, train
-from minigpt.train.checkpoint import checksum, only_run_in, read_checkpoint, write_checkpoint
+from minigpt.train.checkpoint import (
+    check_facts,
+    checksum,
+    only_run_in,
+    read_checkpoint,
+    restore,
+    training_state,
+    write_checkpoint,
+)
 from minigpt.train.evaluation import evaluate
 from minigpt.train.metrics import COLUMNS, MetricsFile, read_metrics
 from minigpt.train.parallel import Processes
@@ -931,3 +939,23 @@ def test_a_sharded_run_goes_on_in_one_process_and_the_other_way_round(alone, sou
     ours, theirs = (read_metrics(out / "metrics.csv") for out in (tmp_path / "run", alone))
     assert [row["step"] for row in ours] == list(range(13))
     assert [row["loss"] for row in ours[1:]] == pytest.approx([row["loss"] for row in theirs[1:]], abs=1e-6)
+
+
+def test_a_checkpoint_of_the_first_moment_says_step_0():
+    check_facts({"step": 0, "seconds": 0.0})
+
+
+@pytest.mark.parametrize("facts", [{"step": -1}, {"step": True}, {"seconds": True}, {"seconds": "1"}])
+def test_a_checkpoint_that_says_what_cannot_be_is_refused(facts):
+    with pytest.raises(ValueError, match=f"{next(iter(facts))} must be a .*number of at least 0"):
+        check_facts(facts)
+
+
+def test_a_checkpoint_of_before_the_first_step_leaves_no_optimizer_states(data):
+    trainer = trainer_of(data)
+    untrained = training_state(trainer.model, trainer.optimizer)
+    assert not any(name.startswith("optimizer/") for name in untrained)
+    trainer.step()
+    assert trainer.optimizer.state
+    restore(trainer.model, trainer.optimizer, untrained)
+    assert not trainer.optimizer.state
