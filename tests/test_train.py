@@ -862,7 +862,7 @@ def test_the_command_line_says_what_is_wrong_without_a_traceback(tmp_path):
         (["--config", "mini", "--device", "cpu:x"], "error: device must be one of"),
         (["--config", "mini", "--warmup-steps", "1" + "0" * 30], "error: warmup_steps must be at most"),
         (["--config", "mini", "--batch-size", "100000000000"], "error: batch_size must be at most"),
-        (["--config", "mini", "--learning-rate", "1e38"], "error: learning_rate must be at most"),
+        (["--config", "mini", "--learning-rate", "1e38"], "error: learning_rate must be more than 0 and at most"),
         (["--config", "mini", "--out", ""], "error: --out must name a folder; got ''"),
         (["--config", "mini", "--out", str(tmp_path / "file")], "error: out must be a folder; got"),
     ]:

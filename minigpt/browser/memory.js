@@ -54,10 +54,10 @@ function sizesOf(config, settings) {
   const droppedOrCast = attentionDropout > 0 || s !== e;
   const looks = s * A + mask(attentionDropout, A, s) + droppedOrCast * e * A;
   const scores = 2 * e * A + s * A + (s !== e) * s * A;
-  const copied = B > 1 && H > 1 ? 2 * n : 0;
+  const copied = B > 1 && H > 1 && T > 1 ? 2 * n : 0;
   const lookTemporaries = casts * R + 4 * n + copied + scores + 2 * e * T * T;
   const uncast = attentionDropout > 0 && s !== e ? s * A : 0;
-  const outputTemporaries = casts * R + 2 * n + copied + (H > 1) * n + uncast;
+  const outputTemporaries = casts * R + 2 * n + copied + (H > 1 && T > 1) * n + uncast;
   const rows = 4 * B * H;
   const gpuFused = e === 4 ? rows * 32 * Math.ceil(T / 32) + 16 : rows * T + 24;
   const fused = gpu ? gpuFused : rows * T;

@@ -230,14 +230,15 @@ class Sizes:
     def output_temporaries(self) -> int:
         """What is there besides the kept while attention's output projection computes, all of attention's names."""
         normed = self.R if self.casts else 0
-        queries, found, out = (1 + 2 * self.are_heads_copied) * self.n, (self.config.n_heads > 1) * self.n, self.n
+        are_merged = self.config.n_heads > 1 and self.T > 1  # heads of one position lie side by side already
+        queries, found, out = (1 + 2 * self.are_heads_copied) * self.n, are_merged * self.n, self.n
         uncast = self.s * self.weights if self.config.attention_dropout > 0 and self.s != self.e else 0
         return normed + queries + found + out + uncast
 
     @property
     def are_heads_copied(self) -> bool:
         """Whether the heads lie apart in memory: the products want a batch of matrices."""
-        return self.B > 1 and self.config.n_heads > 1
+        return self.B > 1 and self.config.n_heads > 1 and self.T > 1
 
     @property
     def fused(self) -> int:
