@@ -121,7 +121,7 @@ def questions(notebook) -> list[Question]:
         if bound:
             wanted = [(number.kind, number.text, number.expression) for number in bound]
             # No name of the chapter's is taken, lest it be bound to something else there.
-            answers = f"__import__('minigpt.page.prose').prose.answers(globals(), {wanted!r})"
+            answers = f"__import__('minigpt.page.prose').page.prose.answers(globals(), {wanted!r})"
             source = f"print(__import__('json').dumps({answers}))"
             behind = next((j for j in code if j > i), code[-1])
             asked.append(Question(cell, behind, source, [number.text for number in bound]))
