@@ -157,6 +157,8 @@ def test_without_the_datasets_package_the_command_that_installs_it_is_said(monke
         ("Grüße".encode("utf-32"), "bad.txt must be UTF-8; it is UTF-32, as its first bytes say"),
         ("Grüße an alle".encode("utf-16-le"), "bad.txt must be UTF-8; every other byte is 0, as in UTF-16"),
         ("Grüße an alle".encode("utf-16-be"), "bad.txt must be UTF-8; every other byte is 0, as in UTF-16"),
+        (b"\0a" * 22 + b"aa" * 28, "bad.txt must be text; byte 0 is 0, so it is binary"),
+        (b"\0a" * 26 + b"aa" * 24, "bad.txt must be UTF-8; every other byte is 0, as in UTF-16"),
         (b"<|endoftext|>\n<|endoftext|>", "bad.txt must hold text; it is empty"),
     ],
 )
@@ -383,6 +385,18 @@ def test_too_little_text_is_refused_with_how_little(tmp_path):
     source = write(tmp_path / "short.txt", "abababababa")
     with pytest.raises(ValueError, match="enough text to train on and to hold out; held_out has 1 bytes of it, 2 tok"):
         prepare(source, tmp_path / "out", 258)
+
+
+@pytest.mark.parametrize("tokens", [np.zeros(5, np.int64), np.zeros(4, np.uint16), np.zeros((5, 1), np.uint16)])
+def test_a_file_of_other_numbers_or_of_another_length_is_no_tokens(tokens, tmp_path):
+    np.save(tmp_path / "train.npy", tokens)
+    with pytest.raises(ValueError, match="train.npy must hold 5 token ids of 2 or 4 bytes"):
+        data.read_tokens(tmp_path / "train.npy", 5)
+
+
+def test_two_tokens_and_the_end_are_enough_to_hold_out(tmp_path):
+    prepared = prepare(write(tmp_path / "short.txt", "ab" * 10), tmp_path / "out", 257)
+    assert len(prepared.held_out) == prepared.facts["held_out"]["tokens"] == 3
 
 
 def test_a_tokenizer_is_learned_from_what_is_trained_on_alone(tmp_path):
