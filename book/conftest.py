@@ -15,7 +15,7 @@ import chapters  # noqa: E402
 
 ASK_SHAPES = """
 import json
-from minigpt import shapes as _shapes
+from minigpt.page import shapes as _shapes
 print(json.dumps(_shapes.wrong(_shapes.check_cell({!r}, globals()))))
 """
 PRINT_STATE = 'print(json.dumps(checksums(Widget.get_manager_state()["state"])))'
