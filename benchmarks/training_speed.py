@@ -31,8 +31,9 @@ from torch import nn
 
 from minigpt import GPT, GPTConfig
 from minigpt.data import Batches
+from minigpt.precision import PRECISIONS
 from minigpt.pretrained import to_gpt2_config
-from minigpt.train import PRECISIONS, TrainConfig, Trainer, adamw
+from minigpt.train import TrainConfig, Trainer, adamw
 
 #: Name, configuration, sequences a step, rounds.
 CASES = [
@@ -44,13 +45,12 @@ WARM_UP = 3
 
 def stepper(call, optimizer, parameters, batches, settings):
     """A training loop's body for a model that `call` turns into a loss."""
-    dtype = PRECISIONS[settings.precision]
     parameters, step = list(parameters), 0
 
     def one():
         nonlocal step
         inputs, targets = batches(step)
-        with torch.autocast("cpu", dtype, enabled=dtype is not None):
+        with PRECISIONS[settings.precision].autocast("cpu"):
             loss = call(inputs, targets.contiguous())  # nanoGPT needs them in one piece
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -128,7 +128,7 @@ def measure(config: GPTConfig, batch_size: int, rounds: int, precision: str, nan
     for name, times in seconds.items():
         ratios = [theirs / ours for ours, theirs in zip(seconds["minigpt"], times, strict=True)]
         found[name] = {
-            "tokens_per_second": round(batches.tokens_a_step / statistics.median(times)),
+            "tokens_per_second": round(batches.tokens_per_step / statistics.median(times)),
             "minigpt_is_faster_by": round(statistics.median(ratios), 3),
         }
         print(f"  {name}: {found[name]}", flush=True)
@@ -140,12 +140,12 @@ def main() -> None:
     parser.add_argument("--nanogpt", type=Path, help="a clone of nanoGPT; without one it is left out")
     nanogpt = parser.parse_args().nanogpt
     results = []
-    for (name, config, batch_size, rounds), precision in product(CASES, ("fp32", "bf16")):
+    for (name, config, batch_size, rounds), precision in product(CASES, ("fp32", "amp-bf16")):
         print(f"{name}, {precision}, {batch_size} x {config.context_length} tokens, {rounds} rounds", flush=True)
         found = measure(config, batch_size, rounds, precision, nanogpt)
         tokens = batch_size * config.context_length
         case = {"case": name, "precision": precision, "vocab_size": config.vocab_size}
-        results.append(case | {"tokens_a_step": tokens, "rounds": rounds} | found)
+        results.append(case | {"tokens_per_step": tokens, "rounds": rounds} | found)
     where = {
         "processor": platform.machine(),
         "cores": os.cpu_count(),

@@ -551,7 +551,7 @@ class Batches:
                 f"got {len(tokens)}"
             )
         self.tokens, self.context_length, self.batch_size, self.seed = tokens, context_length, batch_size, seed
-        self.tokens_a_step = batch_size * context_length
+        self.tokens_per_step = batch_size * context_length
         #: Sequences in an epoch.
         self.per_epoch = max(1, len(tokens) // context_length - 1)
         self.epoch, self.starts = -1, np.empty(0, np.int64)

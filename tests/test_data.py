@@ -578,4 +578,4 @@ def test_too_few_tokens_for_a_context():
 
 def test_a_step_reads_a_batch_of_whole_contexts():
     batches = Batches(np.arange(1_000, dtype=np.uint16), context_length=10, batch_size=9)
-    assert batches.tokens_a_step == batches(0)[0].numel() == 90
+    assert batches.tokens_per_step == batches(0)[0].numel() == 90

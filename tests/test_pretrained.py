@@ -71,7 +71,7 @@ def test_the_shipped_model_is_as_good_as_it_says(shipped, tmp_path):
     assert data.facts["train"] == results["data"]["train"] and data.facts["held_out"] == results["data"]["held_out"]
     found, said = evaluate(model, data.held_out, data.token_bytes), results["held_out"]
     assert (found.tokens, found.bytes) == (said["tokens"], said["bytes"]) == (len(data.held_out) - 1, 346_691)
-    assert found.bits_a_byte == pytest.approx(said["bits_a_byte"], abs=0.002) and found.bits_a_byte < 1.9
+    assert found.bits_per_byte == pytest.approx(said["bits_per_byte"], abs=0.002) and found.bits_per_byte < 1.9
     assert found.accuracy == pytest.approx(said["accuracy"], abs=0.002)
 
 
@@ -92,7 +92,7 @@ def test_the_shipped_model_is_small_and_has_a_card_that_says_so():
     card = without_bindings(card)
     assert size < 6_000_000 and f"{size / 1e6:.1f} MB" in card
     held_out = results["held_out"]
-    for said in (f"{held_out['bits_a_byte']:.3f}", f"{held_out['accuracy']:.1%}", f"{held_out['loss']:.3f}"):
+    for said in (f"{held_out['bits_per_byte']:.3f}", f"{held_out['accuracy']:.1%}", f"{held_out['loss']:.3f}"):
         assert said in card
     assert f"{results['tokens_read']:,}" in card and f"{results['minutes']:.0f} minutes" in card
     assert f"{count_params(CONFIGS['shakespeare']):,}" in card and "tools/train_shipped.py" in card

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import asdict, fields, replace
 
 import numpy as np
@@ -165,7 +166,7 @@ def test_dropout_differs_from_step_to_step(data):
 
 
 def test_bfloat16_learns_nearly_the_same(data):
-    exact, half = (train(TINY, data, replace(QUICK, precision=p)).history[-1] for p in ("fp32", "bf16"))
+    exact, half = (train(TINY, data, replace(QUICK, precision=p)).history[-1] for p in ("fp32", "amp-bf16"))
     assert half["loss"] == pytest.approx(exact["loss"], abs=0.05) and half["loss"] != exact["loss"]
 
 
@@ -181,7 +182,8 @@ def test_bfloat16_learns_nearly_the_same(data):
         ("learning_rate", math.nan, ValueError, "learning_rate must be more than 0 and at most 1,000; got nan"),
         ("beta2", 1.0, ValueError, "beta2 must be at least 0 and less than 1; got 1.0"),
         ("final_share", 1.5, ValueError, "final_share must be at least 0 and at most 1; got 1.5"),
-        ("precision", "int4", ValueError, "precision must be one of fp32, bf16, fp16; got 'int4'"),
+        ("precision", "int4", ValueError, "precision must be one of fp32, amp-bf16, amp-fp16; got 'int4'"),
+        ("precision", "bf16", ValueError, "precision must be one of fp32, amp-bf16, amp-fp16; got 'bf16'"),
         ("accumulate", 3, ValueError, "accumulate must divide batch_size=32; got 3"),
         ("learning_rate", 1e38, ValueError, r"learning_rate must be more than 0 and at most 1,000; got 1e\+38"),
         ("learning_rate", math.inf, ValueError, "learning_rate must be more than 0 and at most 1,000; got inf"),
@@ -217,8 +219,8 @@ def test_what_does_not_fit_together_is_named(data, tmp_path):
         train(TINY, data, QUICK, "")
     with pytest.raises(ValueError, match="trackers must have a folder"):
         train(TINY, data, QUICK, trackers=["wandb"])
-    with pytest.raises(ValueError, match="precision must be bf16 or fp32 on a CPU"):
-        train(TINY, data, replace(QUICK, precision="fp16"), processes=Processes(device="cpu"))
+    with pytest.raises(ValueError, match="precision must be amp-bf16 or fp32 on a CPU"):
+        train(TINY, data, replace(QUICK, precision="amp-fp16"), processes=Processes(device="cpu"))
     assert not (tmp_path / "run").exists()
 
 
@@ -244,7 +246,7 @@ def test_every_token_but_the_first_is_predicted_once_from_half_a_context(data):
     n_bytes = len(data.tokenizer.decode(tokens[1:].tolist()).encode())
     assert (found.tokens, found.bytes) == (74, n_bytes)
     assert found.loss == pytest.approx(nats / 74, rel=1e-5) and found.accuracy == pytest.approx(right / 74)
-    assert found.bits_a_byte == pytest.approx(nats / math.log(2) / n_bytes, rel=1e-5)
+    assert found.bits_per_byte == pytest.approx(nats / math.log(2) / n_bytes, rel=1e-5)
     assert found.perplexity == pytest.approx(math.exp(nats / 74), rel=1e-5)
 
 
@@ -261,7 +263,7 @@ def test_evaluation_leaves_the_model_as_it_was(data):
 
 def test_an_untrained_model_needs_log2_v_bits_a_token(data):
     found = evaluate(GPT(TINY), data.held_out, token_bytes(data.tokenizer))
-    assert found.bits_a_byte == pytest.approx(math.log2(300) * found.tokens / found.bytes, rel=0.02)
+    assert found.bits_per_byte == pytest.approx(math.log2(300) * found.tokens / found.bytes, rel=0.02)
 
 
 # a run on disk
@@ -375,6 +377,24 @@ def test_what_is_said_of_a_run_may_change_when_it_goes_on(data, tmp_path):
     train(TINY, data, QUICK, tmp_path)
     again = train(TINY, data, replace(QUICK, log_every=5, checkpoint_every=3, evaluate_tokens=100), tmp_path)
     assert again.history == read_metrics(tmp_path / "metrics.csv") and len(again.history) == 13
+
+
+def test_a_run_of_before_names_changed_goes_on(data, tmp_path):
+    settings = replace(QUICK, precision="amp-bf16")
+    expected = train(TINY, data, settings, tmp_path).history
+    tensors, facts = read_checkpoint(tmp_path / "checkpoint.safetensors")
+    facts["settings"]["precision"] = "bf16"
+    column, old_column = "held_out_bits_per_byte", "held_out_bits_a_byte"
+    old_table = (tmp_path / "metrics.csv").read_text().replace(column, old_column)
+    assert old_column in old_table
+    (tmp_path / "metrics.csv").write_text(old_table)
+    tensors["metrics.csv"] = torch.frombuffer(bytearray(old_table.encode()), dtype=torch.uint8)
+    write_checkpoint(tmp_path / "checkpoint.safetensors", tensors, facts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert train(TINY, data, settings, tmp_path).history == expected
+    assert read_metrics(tmp_path / "metrics.csv") == expected
+    assert column in (tmp_path / "metrics.csv").read_text()
 
 
 # checkpoints
@@ -620,7 +640,7 @@ def test_a_loss_on_held_out_text_that_is_no_number_is_not_written(data, tmp_path
 
 
 def test_results_are_json_even_where_there_is_nothing_to_measure(tmp_path):
-    """The one token that is predicted ends the document, and stands for no bytes: there are no bits a byte."""
+    """The one token that is predicted ends the document, and stands for no bytes: there are no bits per byte."""
     for i in range(10):
         (tmp_path / f"{i}.txt").write_text("ab" * 300 if i < 9 else "abab", encoding="utf-8")
     data = prepare(tmp_path, tmp_path / "data", 258)
@@ -628,13 +648,13 @@ def test_results_are_json_even_where_there_is_nothing_to_measure(tmp_path):
     single = replace(data, held_out=data.held_out[1:])
     settings = replace(QUICK, steps=1, batch_size=1)
     trained = train(TINY.but(vocab_size=258), single, settings, tmp_path / "run")
-    assert math.isnan(trained.held_out.bits_a_byte)
+    assert math.isnan(trained.held_out.bits_per_byte)
 
     def refuse(name):
         raise AssertionError(f"{name} is not JSON")
 
     results = json.loads((tmp_path / "run" / "results.json").read_text(), parse_constant=refuse)
-    assert results["held_out"]["bits_a_byte"] is None and results["held_out"]["bytes"] == 0
+    assert results["held_out"]["bits_per_byte"] is None and results["held_out"]["bytes"] == 0
 
 
 def test_a_run_is_shipped_in_half_precision_with_what_was_measured(data, tmp_path):
@@ -820,7 +840,7 @@ def test_tensorboard_gets_the_rows(data, tmp_path):
     found = {event.step: event.value for event in events.Scalars("loss")}
     expected = {row["step"]: row["loss"] for row in trained.history if row["loss"] is not None}
     assert found == pytest.approx(expected, rel=1e-6)
-    assert len(events.Scalars("held_out_bits_a_byte")) == 3
+    assert len(events.Scalars("held_out_bits_per_byte")) == 3
 
 
 @pytest.mark.long
@@ -830,9 +850,9 @@ def test_weights_and_biases_gets_the_rows_offline(data, tmp_path, monkeypatch):
     train(TINY, data, replace(QUICK, steps=3), tmp_path, trackers=["wandb"])
     (record,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
     deadline = time.monotonic() + 60
-    while b"held_out_bits_a_byte" not in record.read_bytes() and time.monotonic() < deadline:
+    while b"held_out_bits_per_byte" not in record.read_bytes() and time.monotonic() < deadline:
         time.sleep(0.1)  # a process of wandb's own writes the file, at its leisure
-    assert b"held_out_bits_a_byte" in record.read_bytes() and b"batch_size" in record.read_bytes()
+    assert b"held_out_bits_per_byte" in record.read_bytes() and b"batch_size" in record.read_bytes()
 
 
 def test_an_unknown_tracker_is_named(data, tmp_path):
@@ -908,7 +928,7 @@ def test_two_processes_have_the_losses_of_one(parallel, accumulate, alone, sourc
     finished(in_process(torchrun(command(source, tmp_path, *more))))
     ours, theirs = (read_metrics(out / "metrics.csv") for out in (tmp_path, alone))
     assert len(ours) == len(theirs) == 13
-    for name in ("loss", "accuracy", "gradient_norm", "held_out_loss", "held_out_bits_a_byte"):
+    for name in ("loss", "accuracy", "gradient_norm", "held_out_loss", "held_out_bits_per_byte"):
         for one, other in zip(ours, theirs, strict=True):
             if other[name] is None:
                 assert one[name] is None

@@ -4,12 +4,12 @@ from minigpt.train.cli import main
 from minigpt.train.evaluation import Evaluation, evaluate
 from minigpt.train.parallel import Processes
 from minigpt.train.run import Trained, train
-from minigpt.train.settings import PRECISIONS, RECIPES, TrainConfig, learning_rate
+from minigpt.train.settings import RECIPES, TRAINING_PRECISIONS, TrainConfig, learning_rate
 from minigpt.train.trainer import Step, Trainer, adamw
 
 __all__ = [
-    "PRECISIONS",
     "RECIPES",
+    "TRAINING_PRECISIONS",
     "Evaluation",
     "Processes",
     "Step",

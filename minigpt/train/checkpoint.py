@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from minigpt.checks import is_integer, is_number
 from minigpt.files import locked, write_files
-from minigpt.train.parallel import Processes, like, local, reshard, whole
+from minigpt.train.parallel import Processes, gathered, local, reshard, sharded_like
 
 
 def write_checkpoint(path: str | Path, tensors: dict[str, Tensor], facts: dict) -> None:
@@ -103,7 +103,7 @@ def training_state(model: nn.Module, optimizer: torch.optim.Optimizer | None, ke
     tensors = {}
 
     def take(name: str, shard: Tensor) -> None:
-        full = whole(shard.detach())
+        full = gathered(shard.detach())
         if keep:
             tensors[name] = full.cpu().contiguous()
 
@@ -180,14 +180,14 @@ def restore(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[st
             raise ValueError(f"tensors must hold finite numbers; {key}, {shape}, does not")
         if kind == "optimizer":
             states.setdefault(name, {})[field] = tensor
-    for name, found in states.items():
-        if len(found) != 3 or len(states) != len(parameters):
+    for name, fields in states.items():
+        if len(fields) != 3 or len(states) != len(parameters):
             raise ValueError(f"tensors must have AdamW's step, exp_avg and exp_avg_sq of all parameters; not of {name}")
     for name, parameter in parameters.items():
-        parameter.copy_(like(tensors[f"model/{name}"], parameter))
+        parameter.copy_(sharded_like(tensors[f"model/{name}"], parameter))
     optimizer.state.clear()
-    for name, found in states.items():
+    for name, fields in states.items():
         parameter = parameters[name]
-        for field, tensor in found.items():  # the count of steps is never sharded
-            placed = tensor.to(parameter.device) if field == "step" else like(tensor, parameter)
+        for field, tensor in fields.items():  # the count of steps is never sharded
+            placed = tensor.to(parameter.device) if field == "step" else sharded_like(tensor, parameter)
             optimizer.state[parameter][field] = placed

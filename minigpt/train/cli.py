@@ -63,11 +63,11 @@ def train_as_asked(asked: dict) -> None:
         trainer, _ = ready(config, data, settings, out, processes, asked["track"])
         trained = run(trainer, data, out, asked["track"], False if asked["quiet"] else None, stay_alone)
     if processes.first:
-        found = trained.held_out
-        bits = f"{found.bits_a_byte:.3f} bits a byte, " if found.bytes else ""
+        held_out = trained.held_out
+        bits = f"{held_out.bits_per_byte:.3f} bits per byte, " if held_out.bytes else ""
         print(
-            f"{out}: after {settings.steps:,} steps {bits}loss {found.loss:.3f}, "
-            f"accuracy {found.accuracy:.1%} on {found.tokens:,} held-out tokens"
+            f"{out}: after {settings.steps:,} steps {bits}loss {held_out.loss:.3f}, "
+            f"accuracy {held_out.accuracy:.1%} on {held_out.tokens:,} held-out tokens"
         )
     processes.close()
 

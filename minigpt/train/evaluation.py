@@ -1,4 +1,4 @@
-"""How good is a model on a text: loss, accuracy, perplexity, bits a byte."""
+"""How good is a model on a text: loss, accuracy, perplexity, bits per byte."""
 
 import math
 from collections.abc import Iterator
@@ -22,14 +22,14 @@ class Evaluation:
     Attributes:
         loss: mean cross-entropy, nats a token.
         accuracy: share of tokens that the model held for the most likely, from 0 to 1.
-        bits_a_byte: bits the model needs for a byte of the text. Unlike the loss it can be
+        bits_per_byte: bits the model needs for a byte of the text. Unlike the loss it can be
             compared between tokenizers. nan if what was predicted stands for no bytes.
         tokens, bytes: how many were predicted.
     """
 
     loss: float
     accuracy: float
-    bits_a_byte: float
+    bits_per_byte: float
     tokens: int
     bytes: int
 
@@ -91,8 +91,8 @@ def evaluate(
             counts = [nats.item(), right.item(), scored.sum().item(), bytes_read.item()]
             sums += torch.tensor(counts, dtype=torch.float64)
     nats, right, predicted, read = processes.sum(sums).tolist()
-    bits_a_byte = nats / math.log(2) / read if read else math.nan
-    return Evaluation(nats / predicted, right / predicted, bits_a_byte, int(predicted), int(read))
+    bits_per_byte = nats / math.log(2) / read if read else math.nan
+    return Evaluation(nats / predicted, right / predicted, bits_per_byte, int(predicted), int(read))
 
 
 def windows(tokens: np.ndarray | Tensor, T: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

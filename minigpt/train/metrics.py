@@ -20,9 +20,11 @@ COLUMNS = (
     "held_out_loss",
     "held_out_accuracy",
     "held_out_perplexity",
-    "held_out_bits_a_byte",
+    "held_out_bits_per_byte",
     "tokens_per_second",
 )
+#: What a column was called once, and is called now: files that have the old name are read.
+RENAMED = {"held_out_bits_a_byte": "held_out_bits_per_byte"}
 TRACKERS = ("tensorboard", "wandb")
 
 
@@ -62,10 +64,10 @@ class MetricsFile:
     def is_as_it_was_left(self) -> bool:
         """Whether the path is still a file of its own (no link, no device), as long as it was."""
         try:
-            there = self.path.lstat()
+            status = self.path.lstat()
         except FileNotFoundError:
             return False
-        return stat.S_ISREG(there.st_mode) and there.st_size == self.size_bytes
+        return stat.S_ISREG(status.st_mode) and status.st_size == self.size_bytes
 
     def text(self) -> str:
         """The whole file."""
@@ -87,10 +89,10 @@ def rows_until(path: Path, step: int, saved: str | None) -> list[dict]:
         rows = []
     if saved is None:
         return rows
-    kept = [row for row in parsed(saved, str(path)) if row["step"] <= step]
-    if lines(rows) != lines(kept):
+    saved_rows = [row for row in parsed(saved, str(path)) if row["step"] <= step]
+    if lines(rows) != lines(saved_rows):
         warnings.warn(f"{path} was not as it was left; its rows up to step {step} were restored", stacklevel=2)
-    return kept
+    return saved_rows
 
 
 def lines(rows: list[dict]) -> str:
@@ -126,7 +128,7 @@ def parsed(text: str, name: str) -> list[dict]:
     table = csv.reader(io.StringIO(text[: text.rfind("\n") + 1]))
     rows = []
     try:
-        columns = next(table, [])
+        columns = [RENAMED.get(name, name) for name in next(table, [])]
         if "step" not in columns:
             raise ValueError("the first line must name the columns, step among them")
         for row in table:

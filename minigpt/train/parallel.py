@@ -91,9 +91,9 @@ class Processes:
     def sum(self, values: Tensor) -> Tensor:
         """The sum over all processes."""
         if self.parallel:
-            there = values.to(self.device)
-            dist.all_reduce(there)
-            return there.to(values.device)
+            total = values.to(self.device)
+            dist.all_reduce(total)
+            return total.to(values.device)
         return values
 
     def mean(self, values: Tensor) -> Tensor:
@@ -129,8 +129,8 @@ def under_torchrun() -> bool:
 
 def devices() -> list[str]:
     """What kinds of devices there are, the fastest first."""
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    return [name for name, is_there in there.items() if is_there]
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    return [name for name, is_available in available.items() if is_available]
 
 
 def fastest_device(parallel: str | None = None) -> str:
@@ -163,12 +163,12 @@ def local(tensor: Tensor) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def whole(tensor: Tensor) -> Tensor:
+def gathered(tensor: Tensor) -> Tensor:
     """The full tensor of which this process may hold a shard. All processes have to ask."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def like(full: Tensor, parameter: Tensor) -> Tensor:
+def sharded_like(full: Tensor, parameter: Tensor) -> Tensor:
     """A full tensor on the device of a parameter, and sharded as it is."""
     full = full.to(parameter.device)
     if isinstance(parameter, DTensor):

@@ -25,6 +25,9 @@ from minigpt.train.parallel import Processes, under_torchrun
 from minigpt.train.settings import RECIPES, TrainConfig
 from minigpt.train.trainer import Step, Trainer
 
+#: What mixed precision was called in checkpoints once, and is called now.
+RENAMED_PRECISIONS = {"bf16": "amp-bf16", "fp16": "amp-fp16"}
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -132,7 +135,7 @@ def run(
     if checkpoint and os.path.lexists(checkpoint):
         tensors, before = read_checkpoint(checkpoint)
         check_same_run(checkpoint, before, facts)
-        trainer.go_on(tensors, before)
+        trainer.resume(tensors, before)
         facts["seconds"] = before["seconds"]
         if "metrics.csv" in tensors:  # checkpoints of before that was stored have none
             saved = tensors["metrics.csv"].numpy().tobytes().decode()
@@ -146,7 +149,7 @@ def run(
             due = {n for n in settings.intervals if after % n == 0 or after == settings.steps}
             in_table = bool(due & {settings.log_every, settings.evaluate_every})
             step = trainer.step(score=in_table)
-            bar.update(batches.tokens_a_step)
+            bar.update(batches.tokens_per_step)
             if in_table:
                 record.add(step, evaluate=settings.evaluate_every in due)
                 bar.set_postfix_str(record.summary())
@@ -166,7 +169,7 @@ def run(
 
 def progress_bar(trainer: Trainer, shown: bool | None) -> tqdm:
     """Tokens read, tokens a second, and how long it will take; in the first process only."""
-    a_step = trainer.batches.tokens_a_step
+    a_step = trainer.batches.tokens_per_step
     return tqdm(
         total=trainer.settings.steps * a_step,
         initial=trainer.done * a_step,
@@ -207,16 +210,16 @@ class Record:
     def add(self, step: Step | None, evaluate: bool) -> None:
         """A row: of the step just done, if there was one, and of held-out text, if asked for."""
         trainer, row = self.trainer, dict.fromkeys(COLUMNS)
-        row["step"], row["tokens"] = trainer.done, trainer.done * trainer.batches.tokens_a_step
+        row["step"], row["tokens"] = trainer.done, trainer.done * trainer.batches.tokens_per_step
         if step:
             row["learning_rate"] = step.learning_rate
             row["loss"], row["accuracy"] = step.loss.item(), step.accuracy.item()
             row["gradient_norm"] = step.gradient_norm.item()
-            tokens = (trainer.done - self.since_step) * trainer.batches.tokens_a_step
+            tokens = (trainer.done - self.since_step) * trainer.batches.tokens_per_step
             row["tokens_per_second"] = round(tokens / (time.monotonic() - self.since))
         if evaluate:
             held_out = trainer.evaluate(self.data, trainer.settings.evaluate_tokens)
-            for name in ("loss", "accuracy", "perplexity", "bits_a_byte"):
+            for name in ("loss", "accuracy", "perplexity", "bits_per_byte"):
                 row[f"held_out_{name}"] = getattr(held_out, name)
         self.rows.append(row)
         self.stay_alone()
@@ -261,8 +264,11 @@ def check_same_run(checkpoint: Path, before: dict, now: dict) -> None:
     differ = []
     for kind in ("config", "settings"):
         for name, value in now[kind].items():
-            if name not in TrainConfig.FREE and before[kind].get(name) != value:
-                differ.append(f"{name}={before[kind].get(name)!r}, not {value!r}")
+            was = before[kind].get(name)
+            if name == "precision":
+                was = RENAMED_PRECISIONS.get(was, was)
+            if name not in TrainConfig.FREE and was != value:
+                differ.append(f"{name}={was!r}, not {value!r}")
     if before["data"]["fingerprint"] != now["data"]["fingerprint"]:
         differ.append(f"other data, {before['data']['source']!r}")
     if differ:
@@ -290,7 +296,7 @@ def finish(out: Path, trainer: Trainer, data: Data, held_out: Evaluation, facts:
         results = {
             "settings": facts["settings"],
             "data": facts["data"],
-            "tokens_read": trainer.done * trainer.batches.tokens_a_step,
+            "tokens_read": trainer.done * trainer.batches.tokens_per_step,
             "minutes": round(facts["seconds"] / 60, 1),
             "processes": trainer.processes.count,
             "device": str(trainer.processes.device),

@@ -8,8 +8,11 @@ from types import MappingProxyType
 import torch
 
 from minigpt.checks import check_choice, check_number, check_size
+from minigpt.precision import PRECISIONS
 
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+#: The precisions that a model can be trained in: those that keep its parameters in 32 bits. (In 16, most of AdamW's
+#: steps are too small to change anything.)
+TRAINING_PRECISIONS = tuple(name for name, kind in PRECISIONS.items() if kind.parameters == torch.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +31,8 @@ class TrainConfig:
             LayerNorms are let alone.
         beta1, beta2: how long Adam remembers gradients, and their squares.
         clip_norm: a gradient longer than this is shortened to it.
-        precision: "fp32", or "bf16" or "fp16" for mixed precision: products in 16 bits,
-            parameters and sums in 32.
+        precision: one of `TRAINING_PRECISIONS`. "fp32" computes in 32 bits; "amp-bf16" and "amp-fp16" are mixed
+            precision: products in 16 bits, parameters and sums in 32.
         seed: of the first weights, the batches' order and dropout.
         log_every, evaluate_every, checkpoint_every: steps between two rows of metrics, two
             looks at held-out text, two checkpoints.
@@ -91,7 +94,7 @@ class TrainConfig:
             elif field.type is float:
                 value = check_number(name, value, *self.RIGHT[name])
             object.__setattr__(self, name, value)
-        check_choice("precision", self.precision, PRECISIONS)
+        check_choice("precision", self.precision, TRAINING_PRECISIONS)
         if self.batch_size % self.accumulate:
             raise ValueError(f"accumulate must divide batch_size={self.batch_size}; got {self.accumulate}")
 
@@ -107,7 +110,7 @@ RECIPES: Mapping[str, TrainConfig] = MappingProxyType(
             warmup_steps=200,
             final_share=0.02,
             weight_decay=0.3,
-            precision="bf16",
+            precision="amp-bf16",
             log_every=20,
         ),
     }

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from minigpt.data import Batches, Data
 from minigpt.model import GPT
+from minigpt.precision import PRECISIONS
 from minigpt.train.checkpoint import check_numbers, restore, training_state, write_checkpoint
 from minigpt.train.evaluation import Evaluation, evaluate
-from minigpt.train.parallel import Processes, whole
-from minigpt.train.settings import PRECISIONS, TrainConfig, learning_rate
+from minigpt.train.parallel import Processes, gathered
+from minigpt.train.settings import TrainConfig, learning_rate
 
 
 def adamw(model: nn.Module, settings: TrainConfig) -> torch.optim.AdamW:
@@ -58,15 +59,18 @@ class Trainer:
             raise ValueError(
                 f"batch_size must be a multiple of accumulate × processes = {parts}; got {settings.batch_size}"
             )
-        if settings.precision == "fp16" and (self.processes.parallel == "fsdp" or self.processes.device.type == "cpu"):
-            raise ValueError("precision must be bf16 or fp32 on a CPU and under fsdp; got 'fp16'")
+        if settings.precision == "amp-fp16" and (
+            self.processes.parallel == "fsdp" or self.processes.device.type == "cpu"
+        ):
+            raise ValueError("precision must be amp-bf16 or fp32 on a CPU and under fsdp; got 'amp-fp16'")
         self.model, self.batches, self.settings = model, batches, settings
         #: Steps done.
         self.done = 0
-        self.called = self.processes.wrap(model)
+        #: The model as it is called while training: under ddp, inside PyTorch's wrapper.
+        self.wrapped = self.processes.wrap(model)
         self.optimizer = adamw(model, settings)
         # fp16 can't hold small gradients: they are scaled up before, and down after.
-        self.scaler = torch.amp.GradScaler(self.processes.device.type, enabled=settings.precision == "fp16")
+        self.scaler = torch.amp.GradScaler(self.processes.device.type, enabled=settings.precision == "amp-fp16")
 
     def step(self, score: bool = True) -> Step:
         """Read a batch, and change the parameters so that they would have predicted it better.
@@ -84,7 +88,7 @@ class Trainer:
 
         # 2. Chance, for dropout, follows from the seed and the step. A run that was killed draws
         #    the same again, and no random state has to be stored.
-        torch.manual_seed(self.chance())
+        torch.manual_seed(self.step_seed())
 
         # 3. Read the batch, in parts if it doesn't fit into memory at once. backward adds up the
         #    gradients of the parts, so each counts for its share.
@@ -92,9 +96,9 @@ class Trainer:
         for part in range(settings.accumulate):
             tokens, targets = self.read(part)  # (B, T)
             last = part == settings.accumulate - 1
-            with processes.gradients_later(self.called, not last):
+            with processes.gradients_later(self.wrapped, not last):
                 with self.autocast():
-                    logits, loss = self.called(tokens, targets)  # (B, T, V), ()
+                    logits, loss = self.wrapped(tokens, targets)  # (B, T, V), ()
                 self.scaler.scale(loss / settings.accumulate).backward()
             losses.append(loss.detach())
             if score:
@@ -113,7 +117,7 @@ class Trainer:
         self.done += 1
         loss = processes.mean(torch.stack(losses).mean())  # ()
         accuracy = processes.mean(torch.stack(rights).mean()) if score else None
-        return Step(rate, loss, whole(norm), accuracy)
+        return Step(rate, loss, gathered(norm), accuracy)
 
     def read(self, part: int) -> tuple[Tensor, Tensor]:
         """The part-th part of this process's share of the next batch: inputs and targets, (B, T) each."""
@@ -122,14 +126,13 @@ class Trainer:
         share = self.batches(self.done, processes.rank * self.settings.accumulate + part, parts)
         return tuple(tensor.to(processes.device) for tensor in share)
 
-    def chance(self) -> int:
-        """A seed for this step in this process."""
+    def step_seed(self) -> int:
+        """The seed of dropout for this step in this process."""
         return int(np.random.SeedSequence([self.settings.seed, self.done, self.processes.rank]).generate_state(1)[0])
 
     def autocast(self):
         """Where matrix products are computed in 16 bits, if the settings say so."""
-        dtype = PRECISIONS[self.settings.precision]
-        return torch.autocast(self.processes.device.type, dtype, enabled=dtype is not None)
+        return PRECISIONS[self.settings.precision].autocast(self.processes.device.type)
 
     def evaluate(self, data: Data, max_tokens: int | None = None) -> Evaluation:
         """How good the model is on the held-out text; see `evaluation.evaluate`."""
@@ -157,8 +160,8 @@ class Trainer:
         tensors = training_state(self.model, None, keep=self.processes.first)
         return {name.removeprefix("model/"): tensor for name, tensor in tensors.items()}
 
-    def go_on(self, tensors: dict[str, Tensor], facts: dict) -> None:
-        """Be what was saved."""
+    def resume(self, tensors: dict[str, Tensor], facts: dict) -> None:
+        """Take up a saved state: parameters, the optimizer's states, the steps done."""
         missing = [name for name in ("step", "scaler") if name not in facts]
         if missing:
             raise ValueError(f"facts must say {' and '.join(missing)}; they say {', '.join(facts) or 'nothing'}")

@@ -1,0 +1,46 @@
+"""The precisions: in how many bits parameters are kept, and in how many they are multiplied.
+
+Training and the memory of training take the same names and mean the same by them.
+
+Source: Micikevicius et al. (2018) for mixed precision.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Two kinds of numbers.
+
+    Attributes:
+        parameters: the type of parameters, gradients, the optimizer's states and the residual stream.
+        products: the type that matrix products read and give.
+    """
+
+    parameters: torch.dtype
+    products: torch.dtype
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether products have another type than parameters, and autocast has to convert."""
+        return self.parameters != self.products
+
+    def autocast(self, device: str) -> AbstractContextManager:
+        """The context to run a model in on a kind of device, such as "cpu": it converts where precision is mixed."""
+        return torch.autocast(device, self.products, enabled=self.is_mixed)
+
+
+#: "amp-..." is mixed precision (automatic mixed precision, `torch.autocast`); "bf16" is 16 bits for everything.
+PRECISIONS: Mapping[str, Precision] = MappingProxyType(
+    {
+        "fp32": Precision(torch.float32, torch.float32),
+        "amp-bf16": Precision(torch.float32, torch.bfloat16),
+        "amp-fp16": Precision(torch.float32, torch.float16),
+        "bf16": Precision(torch.bfloat16, torch.bfloat16),
+    }
+)
