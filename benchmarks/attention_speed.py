@@ -24,8 +24,8 @@ def milliseconds(layer: MultiHeadAttention, way, x: torch.Tensor) -> float:
     """Time of step 4 and its gradients: queries, keys and values are x, split into heads."""
     heads = [layer.split_heads(x.detach().clone().requires_grad_()) for _ in range(3)]
     began = time.perf_counter()
-    found = way(*heads)
-    found.backward(torch.ones_like(found))
+    output = way(*heads)
+    output.backward(torch.ones_like(output))
     return 1e3 * (time.perf_counter() - began)
 
 
@@ -41,9 +41,9 @@ def measure(B: int, T: int, C: int, H: int, dtype: torch.dtype) -> dict:
             took = milliseconds(layer, ways[name], x)
             if turn >= WARM_UP:
                 times[name].append(took)
-    found = {f"{name}_ms": round(statistics.median(values), 2) for name, values in times.items()}
+    medians = {f"{name}_ms": round(statistics.median(values), 2) for name, values in times.items()}
     ratios = [a / b for a, b in zip(times["fused"], times["formula"], strict=True)]
-    return found | {"formula_is_faster_by": round(statistics.median(ratios), 2)}
+    return medians | {"formula_is_faster_by": round(statistics.median(ratios), 2)}
 
 
 def main() -> None:

@@ -40,16 +40,16 @@ def torchinfo_bytes() -> int:
     """Parameters, and what it calls the size of the forward and backward pass."""
     from torchinfo import summary
 
-    found = summary(GPT(HOMEWORK), input_data=torch.zeros(TOKENS, dtype=torch.int64), verbose=0)
-    return found.total_param_bytes + found.total_output_bytes
+    report = summary(GPT(HOMEWORK), input_data=torch.zeros(TOKENS, dtype=torch.int64), verbose=0)
+    return report.total_param_bytes + report.total_output_bytes
 
 
 def gpu_estimator_bytes() -> int:
     """Its total, overhead included."""
     from gpu_estimator import GPUEstimator
 
-    found = GPUEstimator().estimate(count_params(HOMEWORK), *TOKENS, precision="fp32", optimizer="adamw")
-    return round(found.total_memory_gb * 2**30)
+    estimate = GPUEstimator().estimate(count_params(HOMEWORK), *TOKENS, precision="fp32", optimizer="adamw")
+    return round(estimate.total_memory_gb * 2**30)
 
 
 def deepspeed_bytes() -> int:

@@ -49,8 +49,8 @@ def measure(name: str) -> dict:
 def stored(where: dict) -> dict[str, dict]:
     """The rows that there are already, by case, if they were measured in the same surroundings."""
     path = RESULTS / "training_memory.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"measured_on": None}
-    return {row["case"]: row for row in found["results"]} if found["measured_on"] == where else {}
+    stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"measured_on": None}
+    return {row["case"]: row for row in stored["results"]} if stored["measured_on"] == where else {}
 
 
 def main() -> None:

@@ -124,15 +124,15 @@ def measure(config: GPTConfig, batch_size: int, rounds: int, precision: str, nan
             steps[name]()
             if turn >= WARM_UP:
                 seconds[name].append(time.perf_counter() - began)
-    found = {}
+    timings = {}
     for name, times in seconds.items():
         ratios = [theirs / ours for ours, theirs in zip(seconds["minigpt"], times, strict=True)]
-        found[name] = {
+        timings[name] = {
             "tokens_per_second": round(batches.tokens_per_step / statistics.median(times)),
             "minigpt_is_faster_by": round(statistics.median(ratios), 3),
         }
-        print(f"  {name}: {found[name]}", flush=True)
-    return found
+        print(f"  {name}: {timings[name]}", flush=True)
+    return timings
 
 
 def main() -> None:
@@ -142,10 +142,10 @@ def main() -> None:
     results = []
     for (name, config, batch_size, rounds), precision in product(CASES, ("fp32", "amp-bf16")):
         print(f"{name}, {precision}, {batch_size} x {config.context_length} tokens, {rounds} rounds", flush=True)
-        found = measure(config, batch_size, rounds, precision, nanogpt)
+        timings = measure(config, batch_size, rounds, precision, nanogpt)
         tokens = batch_size * config.context_length
         case = {"case": name, "precision": precision, "vocab_size": config.vocab_size}
-        results.append(case | {"tokens_per_step": tokens, "rounds": rounds} | found)
+        results.append(case | {"tokens_per_step": tokens, "rounds": rounds} | timings)
     where = {
         "processor": platform.machine(),
         "cores": os.cpu_count(),

@@ -89,7 +89,7 @@ def check_heads(d_model: int, n_heads: int) -> None:
 
 
 def is_bar_hidden(progress: bool | None) -> bool | None:
-    """What tqdm wants to know as `disable`: True and False show and hide a bar; None shows it in a terminal."""
+    """The value of tqdm's `disable`: progress=True shows the bar, False hides it, None shows it in a terminal only."""
     return None if progress is None else not check_switch("progress", progress)
 
 

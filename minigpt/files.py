@@ -69,9 +69,9 @@ def write_files(writers: Mapping[Path, Callable[[Path], object]]) -> None:
             note.unlink()
     except (OSError, SafetensorError) as error:
         old = [path.name for path in writers if path.name not in moved]
-        there = f"{', '.join(moved)} had been replaced, {', '.join(old)} not: write all of them again"
+        state = f"{', '.join(moved)} had been replaced, {', '.join(old)} not: write all of them again"
         raise OSError(
-            f"{path} could not be written: {error}; {there if moved else 'what was there before is untouched'}"
+            f"{path} could not be written: {error}; {state if moved else 'what was there before is untouched'}"
         ) from error
     finally:
         for leftover in made:
@@ -104,7 +104,7 @@ def check_files(folder: str | Path) -> None:
 
 
 def is_mixed(folder: Path) -> bool:
-    """Whether `check_files` raises."""
+    """Whether a folder holds a mixture of old and new files, for which `check_files` raises."""
     try:
         check_files(folder)
     except ValueError:
@@ -129,12 +129,12 @@ def read_json(path: str | Path) -> dict:
         error = ValueError if path.exists() else FileNotFoundError
         raise error(f"{path} must be a file; {'it is something else' if path.exists() else 'there is none'}")
     try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} must be JSON in UTF-8; it is damaged: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} must hold a JSON object, {{...}}; got a {type(found).__name__}")
-    return found
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} must hold a JSON object, {{...}}; got a {type(value).__name__}")
+    return value
 
 
 def file_digest(path: Path) -> str:
@@ -202,7 +202,7 @@ def locked(path: Path, refusal: str, remove: bool = False) -> Iterator[Callable[
 
 
 def is_same(path: Path, was: os.stat_result) -> bool:
-    """Whether there is still the file that there was."""
+    """Whether the file at a path is the one that was there before."""
     try:
         return os.path.samestat(path.lstat(), was)
     except FileNotFoundError:

@@ -44,8 +44,8 @@ def novelty(texts: Sequence[list[str]], source: list[str], n: int) -> float:
     if not grams:
         longest = max(map(len, texts), default=0)
         raise ValueError(f"texts must have one of at least n={n} words; the longest of {len(texts)} has {longest}")
-    found = set(grams).intersection(n_grams(source, n))
-    return sum(gram not in found for gram in grams) / len(grams)
+    known = set(grams).intersection(n_grams(source, n))
+    return sum(gram not in known for gram in grams) / len(grams)
 
 
 def longest_overlap(texts: Sequence[list[str]], source: list[str]) -> list[str]:
@@ -58,9 +58,9 @@ def longest_overlap(texts: Sequence[list[str]], source: list[str]) -> list[str]:
     while too_long - shared > 1:
         n = min(2 * shared or 1, (shared + too_long) // 2)
         grams = [gram for text in texts for gram in n_grams(text, n)]
-        found = set(grams).intersection(n_grams(source, n))
-        if found:
-            shared, best = n, list(next(gram for gram in grams if gram in found))
+        known = set(grams).intersection(n_grams(source, n))
+        if known:
+            shared, best = n, list(next(gram for gram in grams if gram in known))
         else:
             too_long = n
     return best

@@ -1,4 +1,4 @@
-"""How many parameters: from the configuration alone, by module, and of a module that exists.
+"""Counts of parameters: from the configuration alone, by module, and of a module that exists.
 
 All formulas take the letters of attention.py and model.py, and b = 1 with biases, 0 without.
 The tests hold every one of them against live modules. A configuration may be given by its name in `CONFIGS`; sizes
@@ -136,7 +136,7 @@ def count(module: nn.Module, trainable: bool | None = None) -> int:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a training log says of a model's size; printed in the form of PyTorch Lightning's summary.
+    """A model's size as a training log gives it; printed in the form of PyTorch Lightning's summary.
 
     Attributes:
         trainable_params, other_params: how many learn, and how many don't.
@@ -178,8 +178,8 @@ def short(number: int) -> str:
     power = 0
     while number >= 1000 ** (power + 1) and power < 4:
         power += 1
-    whole = number // 1000**power
-    digits = str(whole) if power == 0 or whole >= 100 else f"{number / 1000**power:.1f}"
+    rounded_down = number // 1000**power
+    digits = str(rounded_down) if power == 0 or rounded_down >= 100 else f"{number / 1000**power:.1f}"
     return f"{digits} {' KMBT'[power]}".strip()
 
 
@@ -203,6 +203,6 @@ def parameter_shapes(config: GPTConfig) -> dict[str, tuple[int, ...]]:
 
 
 def count_tensors(config: GPTConfig) -> int:
-    """How many parameters `GPT(config)` has, each tensor counted as one."""
+    """The number of parameter tensors of `GPT(config)`: a weight is one, a bias is one."""
     # Two embeddings; two norms and six linear layers a block, and the last norm; a head of its own.
     return 2 + (8 * config.n_layers + 1) * (1 + config.bias) + (not config.tie_weights)

@@ -82,12 +82,12 @@ def unwrapped(model: nn.Module) -> GPT:
     """The GPT itself, whatever is around it."""
     inner = model
     while not isinstance(inner, GPT):
-        found = [inner._modules[name] for name in WRAPPERS if isinstance(inner, nn.Module) and name in inner._modules]
-        if not found:
+        wrapped = [inner._modules[name] for name in WRAPPERS if isinstance(inner, nn.Module) and name in inner._modules]
+        if not wrapped:
             raise TypeError(
                 f"model must be a GPT, or a GPT in a wrapper like torch.compile's; got a {type_name(model)}"
             )
-        inner = found[0]
+        inner = wrapped[0]
     return inner
 
 
@@ -120,15 +120,15 @@ def check_head(where: str, weights: dict[str, Tensor], config: GPTConfig) -> Non
             raise ValueError(f"{where}: head.weight must be the token embedding, for tie_weights is True; it differs")
 
 
-def check_shapes(where: str | Path, found: Mapping[str, tuple[int, ...]], config: GPTConfig) -> None:
+def check_shapes(where: str | Path, shapes: Mapping[str, tuple[int, ...]], config: GPTConfig) -> None:
     """Raise a ValueError unless these are the names and shapes of a model's weights (a tied head left out)."""
     expected = parameter_shapes(config)
     for name, shape in expected.items():
-        if name not in found:
+        if name not in shapes:
             raise WrongWeights(f"{where} must hold {name}, {shape}, for the configuration says so; it does not")
-        if found[name] != shape:
-            raise WrongWeights(f"{where}: {name} must be {shape}, for the configuration says so; got {found[name]}")
-    for name in sorted(found.keys() - expected.keys()):
+        if shapes[name] != shape:
+            raise WrongWeights(f"{where}: {name} must be {shape}, for the configuration says so; got {shapes[name]}")
+    for name in sorted(shapes.keys() - expected.keys()):
         raise WrongWeights(f"{where} must hold the weights of its configuration alone; got {shown(name)}, too")
 
 
@@ -164,7 +164,7 @@ def check_plain(name: str, weight: Tensor) -> None:
 
 
 def is_finite(weight: Tensor) -> bool:
-    """Whether all its numbers are; types of 8 bits can't say so themselves."""
+    """Whether all numbers of a weight are finite; PyTorch does not say so of types of 8 bits."""
     return bool((weight.float() if weight.element_size() == 1 else weight).isfinite().all())
 
 
@@ -205,7 +205,7 @@ def write(
 
 
 def is_file_name(name: str) -> bool:
-    """Whether a name is that of a file in a folder, and leads nowhere else."""
+    """Whether a name can be a file's in a folder, and leads nowhere else."""
     return re.fullmatch(r"\w[\w.-]*", name, re.ASCII) is not None
 
 
@@ -239,18 +239,18 @@ def load(folder: str | Path) -> GPT:
 def config_in(folder: Path) -> GPTConfig:
     """The configuration that `save` wrote into a folder."""
     path = folder / "config.json"
-    found = small_json(path)
+    written = small_json(path)
     known = {field.name: field.default is MISSING for field in fields(GPTConfig)}
-    missing = [name for name, is_needed in known.items() if is_needed and name not in found]
-    foreign = [name for name in found if name not in known]
+    missing = [name for name, is_needed in known.items() if is_needed and name not in written]
+    foreign = [name for name in written if name not in known]
     if missing or foreign:
         wrong = [f"{', '.join(missing)} missing"] * bool(missing) + [f"{shown(foreign[:3])} unknown"] * bool(foreign)
         raise ValueError(f"{path} must hold the fields of a GPTConfig; {', '.join(wrong)}")
-    return described_by(path, lambda: GPTConfig(**found))
+    return described_by(path, lambda: GPTConfig(**written))
 
 
 def described_by(path: Path, make):
-    """What a function makes of a file; its errors name the file."""
+    """Call a function that reads a file; its errors then name the file."""
     try:
         return make()
     except (TypeError, ValueError) as error:
@@ -270,19 +270,19 @@ def check_file(path: Path, most_bytes: int | None = None) -> None:
     Links, pipes and devices have no place in a model's folder: what they lead to is not the model's, and may never end.
     """
     try:
-        found = path.lstat()
+        status = path.lstat()
         blobs = os.path.realpath(path.parent / ".." / ".." / "blobs")
-        if stat.S_ISLNK(found.st_mode) and os.path.dirname(os.path.realpath(path)) == blobs:  # noqa: PTH120
-            found = path.stat()
+        if stat.S_ISLNK(status.st_mode) and os.path.dirname(os.path.realpath(path)) == blobs:  # noqa: PTH120
+            status = path.stat()
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} must be there; there is no such file") from None
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         known = {stat.S_IFLNK: "link", stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe"}
-        what = known.get(stat.S_IFMT(found.st_mode), "device or a socket")
+        what = known.get(stat.S_IFMT(status.st_mode), "device or a socket")
         raise ValueError(f"{path} must be a regular file; it is a {what}")
-    if most_bytes is not None and found.st_size > most_bytes:
-        raise ValueError(f"{path} must have at most {most_bytes:,} bytes; it has {found.st_size:,}")
-    if found.st_size == 0:
+    if most_bytes is not None and status.st_size > most_bytes:
+        raise ValueError(f"{path} must have at most {most_bytes:,} bytes; it has {status.st_size:,}")
+    if status.st_size == 0:
         raise ValueError(f"{path} must not be empty; it is")
 
 
@@ -305,12 +305,12 @@ def read_weights(path: Path, config: GPTConfig | None = None, names: Iterable[st
     weights = {}
     try:
         with safe_open(path, "pt") as file:
-            there = [name for name in file.keys() if not name.endswith(MASKS)]  # noqa: SIM118
+            stored = [name for name in file.keys() if not name.endswith(MASKS)]  # noqa: SIM118
             if config:
-                ours = [name for name in there if not (config.tie_weights and name == "head.weight")]
+                ours = [name for name in stored if not (config.tie_weights and name == "head.weight")]
                 check_shapes(path, {name: tuple(file.get_slice(name).get_shape()) for name in ours}, config)
-            for name in there if names is None else names:
-                if name not in there:
+            for name in stored if names is None else names:
+                if name not in stored:
                     raise ValueError(f"{path} must hold {shown(name)}, for {INDEX} says so; it does not")
                 weights[name] = file.get_tensor(name)
     except (SafetensorError, KeyError, AttributeError) as error:  # the latter: a type that PyTorch lacks
@@ -425,8 +425,8 @@ def load_gpt2(name: str | Path) -> GPT:
                 f"{shown(str(name))} is no folder, and must be fetched from huggingface.co, which has no such "
                 f"model or can't be reached"
             ) from error
-    there = [file for file in ("config.json", "model.safetensors", INDEX) if os.path.lexists(folder / file)]
-    if len(there) < 2 or there[0] != "config.json":
+    files = [file for file in ("config.json", "model.safetensors", INDEX) if os.path.lexists(folder / file)]
+    if len(files) < 2 or files[0] != "config.json":
         raise FileNotFoundError(
             f"{folder} must hold config.json and .safetensors, those of {INDEX} if not one; it does not"
         )
@@ -435,10 +435,10 @@ def load_gpt2(name: str | Path) -> GPT:
     theirs = small_json(path)
     config = described_by(path, lambda: from_gpt2_config(theirs))
     weights = {}
-    for file, names in {there[1]: None}.items() if there[1] != INDEX else shards(folder / INDEX).items():
+    for file, names in {files[1]: None}.items() if files[1] != INDEX else shards(folder / INDEX).items():
         weights |= read_weights(folder / file, names=names)
-    ours = described_by(folder / there[1], lambda: from_gpt2_weights(weights, config))
-    check_shapes(folder / there[1], {name: tuple(weight.shape) for name, weight in ours.items()}, config)
+    ours = described_by(folder / files[1], lambda: from_gpt2_weights(weights, config))
+    check_shapes(folder / files[1], {name: tuple(weight.shape) for name, weight in ours.items()}, config)
     return build(config, ours)
 
 

@@ -48,8 +48,8 @@ class Table:
                 raise ValueError(f"rows must have {len(self.columns)} cells, one a column; got {row!r}")
         if self.total is not None and len(self.columns) < 2:
             raise ValueError(f"columns must be two at least to have a total; got {list(self.columns)}")
-        if self.total is not None and self.total != (found := sum(row[-1] for row in self.rows)):
-            raise ValueError(f"total must be the sum of the last column, {found:,}; got {self.total:,}")
+        if self.total is not None and self.total != (column_sum := sum(row[-1] for row in self.rows)):
+            raise ValueError(f"total must be the sum of the last column, {column_sum:,}; got {self.total:,}")
 
     def __str__(self):
         lines = [[str(c) for c in self.columns], *([text(cell) for cell in row] for row in self.all_rows())]

@@ -104,14 +104,14 @@ def end_of_text_id(tokenizer: Tokenizer) -> int:
     Raises:
         ValueError: the tokenizer has no such token.
     """
-    found = tokenizer.token_to_id(END_OF_TEXT)
-    if found is None:
+    end_id = tokenizer.token_to_id(END_OF_TEXT)
+    if end_id is None:
         raise ValueError(f"tokenizer must have the token {END_OF_TEXT}; it has not")
-    return found
+    return end_id
 
 
 def token_bytes(tokenizer: Tokenizer) -> torch.Tensor:
-    """How many bytes of text each token stands for, (V,); none for `END_OF_TEXT`.
+    """The bytes of text that each token stands for, counted, (V,); 0 for `END_OF_TEXT`.
 
     In a byte-level vocabulary every character of a token's name is one byte.
     """

@@ -115,10 +115,10 @@ def time_limit(options: list[str]) -> float:
     return float([word.partition("=")[2] for word in words if word.startswith("--nbval-cell-timeout=")][-1])
 
 
-def table(found: dict[str, list[Cell]], chapters: list[str], limit: float) -> str:
+def table(cells_of: dict[str, list[Cell]], chapters: list[str], limit: float) -> str:
     """Machine by chapter, in Markdown: cells that passed and failed, the slowest and its share of the time limit."""
     lines = [f"| machine | {' | '.join(chapters)} |", "|---" * (1 + len(chapters)) + "|"]
-    for machine, cells in found.items():
+    for machine, cells in cells_of.items():
         row = []
         for chapter in chapters:
             mine = [cell for cell in cells if cell.chapter == chapter]
@@ -130,10 +130,10 @@ def table(found: dict[str, list[Cell]], chapters: list[str], limit: float) -> st
     return "\n".join(lines)
 
 
-def failures(found: dict[str, list[Cell]]) -> str:
+def failures(cells_of: dict[str, list[Cell]]) -> str:
     """The cells that failed, each with the machines it failed on and what differed on the first of them."""
     where, first = defaultdict(list), {}
-    for machine, cells in found.items():
+    for machine, cells in cells_of.items():
         for cell in cells:
             if cell.outcome == "failed":
                 where[cell.chapter, cell.name].append(machine)
@@ -153,7 +153,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--pytest", nargs=1, action="extend", default=[], help="one more option for pytest")
     wanted = parser.parse_args(words)
     chapters = [path.resolve() for path in wanted.chapters] or sorted((ROOT / "book").glob("*.ipynb"))
-    found = {}
+    cells_of = {}
     for processor in wanted.processors:
         for threads in wanted.threads:
             environment = settings(processor, threads)
@@ -162,16 +162,16 @@ def main(words: list[str] | None = None) -> int:
             if must != is_:
                 print(f"{machine}: left out, PyTorch can't be made to use {must} here; it uses {is_}", flush=True)
                 continue
-            found[machine] = [cell for path in chapters for cell in execute(path, environment, wanted.pytest)]
-            failed = sum(cell.outcome == "failed" for cell in found[machine])
-            seconds = sum(cell.seconds for cell in found[machine])
-            print(f"{machine}: {len(found[machine])} cells, {failed} failed, {seconds:.0f} s", flush=True)
-    text = table(found, [path.stem for path in chapters], time_limit(wanted.pytest)) + "\n\n" + failures(found)
+            cells_of[machine] = [cell for path in chapters for cell in execute(path, environment, wanted.pytest)]
+            failed = sum(cell.outcome == "failed" for cell in cells_of[machine])
+            seconds = sum(cell.seconds for cell in cells_of[machine])
+            print(f"{machine}: {len(cells_of[machine])} cells, {failed} failed, {seconds:.0f} s", flush=True)
+    text = table(cells_of, [path.stem for path in chapters], time_limit(wanted.pytest)) + "\n\n" + failures(cells_of)
     print(text)
     if wanted.report:
         with wanted.report.open("a", encoding="utf-8") as file:
             file.write(text)
-    return int(any(cell.outcome == "failed" for cells in found.values() for cell in cells))
+    return int(any(cell.outcome == "failed" for cells in cells_of.values() for cell in cells))
 
 
 if __name__ == "__main__":

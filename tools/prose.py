@@ -103,15 +103,15 @@ def unbound_lines(path: Path, text: str | None = None) -> list[str]:
     """A page's lines of unbound.txt. `text` stands for what the file holds, if given."""
     name, text = path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8") if text is None else text
     if path.suffix != ".ipynb":
-        found = unbound(text)
+        sentences = unbound(text)
     else:
-        found = []
+        sentences = []
         for cell in nbformat.reads(text, as_version=4).cells:
             texts = [cell.source] if cell.cell_type == "markdown" else prose.spoken(cell.source)
-            found += [line for text in texts for line in unbound(text)]
+            sentences += [line for text in texts for line in unbound(text)]
             if cell.cell_type == "code" and (claims := SHAPES.findall(cell.source)):
-                found.append((beginning(cell.source), ["".join(claim.split()) for claim in claims]))
-    return [f"{name} | {start} | {' '.join(numbers)}" for start, numbers in found]
+                sentences.append((beginning(cell.source), ["".join(claim.split()) for claim in claims]))
+    return [f"{name} | {start} | {' '.join(numbers)}" for start, numbers in sentences]
 
 
 def accepted() -> list[str]:
@@ -161,12 +161,12 @@ def faults(path: Path, text: str | None = None, ledger: list[str] | None = None)
     name = path.relative_to(ROOT).as_posix()
     have = unbound_lines(path, text)
     expected = [line for line in ledger if line.startswith(f"{name} | ")]
-    found = wrong_numbers(path, text) + [f"{name}: {link}: another chapter" for link in prose.linked_chapters(text)]
-    found += [f"unbound, and not in tests/unbound.txt: {line}" for line in have if line not in expected]
-    found += [f"in tests/unbound.txt, and not on the page: {line}" for line in expected if line not in have]
-    if not found and have != expected:
-        found.append(f"{name}: unbound numbers stand in another order than in tests/unbound.txt")
-    return found
+    wrong = wrong_numbers(path, text) + [f"{name}: {link}: another chapter" for link in prose.linked_chapters(text)]
+    wrong += [f"unbound, and not in tests/unbound.txt: {line}" for line in have if line not in expected]
+    wrong += [f"in tests/unbound.txt, and not on the page: {line}" for line in expected if line not in have]
+    if not wrong and have != expected:
+        wrong.append(f"{name}: unbound numbers stand in another order than in tests/unbound.txt")
+    return wrong
 
 
 HEAD = """\
@@ -197,9 +197,9 @@ def main() -> None:
         lines.sort(key=lambda line: line.partition(" | ")[0])
         text = HEAD + "\n".join(lines) + "\n"
         write_files({UNBOUND: lambda place: place.write_text(text, encoding="utf-8")})
-    found = [fault for path in chosen for fault in faults(path)]
-    print("\n".join(found))
-    sys.exit(bool(found))
+    wrong = [fault for path in chosen for fault in faults(path)]
+    print("\n".join(wrong))
+    sys.exit(bool(wrong))
 
 
 if __name__ == "__main__":

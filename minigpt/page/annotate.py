@@ -43,7 +43,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Annotated:
-    """What `annotate` returns; a notebook shows it as a page of notes beside code.
+    """The result of `annotate`; a notebook shows it as a page of notes beside code.
 
     Attributes:
         name: what the source is of.
@@ -100,7 +100,7 @@ def sections(source: str, name: str) -> tuple[Section, ...]:
     notes = comment_lines(source)
     docs, starts = docstrings(source)
     scopes = scope_of_lines(source, name)
-    found: list[Section] = []
+    cut: list[Section] = []
     note: list[str] = []
     code: list[str] = []
     scope, numbers = name, {}
@@ -112,9 +112,9 @@ def sections(source: str, name: str) -> tuple[Section, ...]:
             number = numbers[scope] = numbers.get(scope, -1) + 1
             step = re.match(r"(\d+)\. ", note[0]) if note else None
             anchor = f"{scope}-step-{step[1]}" if step else f"{scope}-{number}"
-            if any(section.anchor == anchor for section in found):
+            if any(section.anchor == anchor for section in cut):
                 anchor = f"{scope}-{number}"
-            found.append(Section(anchor, "\n".join(note), text, is_docstring))
+            cut.append(Section(anchor, "\n".join(note), text, is_docstring))
         note, code = [], []
 
     number = 1
@@ -136,7 +136,7 @@ def sections(source: str, name: str) -> tuple[Section, ...]:
             code.append(lines[number - 1])
         number += 1
     close()
-    return tuple(found)
+    return tuple(cut)
 
 
 def comment_lines(source: str) -> dict[int, str]:
@@ -149,7 +149,7 @@ def comment_lines(source: str) -> dict[int, str]:
 
 
 def docstrings(source: str) -> tuple[dict[int, tuple[int, str]], set[int]]:
-    """Where docstrings stand (first line: last line and text), and where defs and classes begin.
+    """The places of docstrings (first line: last line and text), and the lines on which defs and classes begin.
 
     A docstring that shares its line with other code counts as code.
     """
@@ -170,7 +170,7 @@ def docstrings(source: str) -> tuple[dict[int, tuple[int, str]], set[int]]:
 
 
 def first_line(node: ast.AST) -> int:
-    """Where a def or class begins, decorators included."""
+    """The first line of a def or class, decorators included."""
     return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
 
 

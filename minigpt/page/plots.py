@@ -203,7 +203,7 @@ def heads(weights: Tensor, tokens: Sequence[str], titles: Sequence[str] | None =
 
 
 def softmax_steps(scores: Tensor, weights: Tensor, tokens: Sequence[str]) -> Gallery:
-    """One head's way to its weights: QKᵀ/√D, the same with the future masked, the softmax.
+    """The three steps to one head's weights: QKᵀ/√D, the same with the future masked, the softmax.
 
     Args:
         scores: QKᵀ/√D before the mask, (T, T).
@@ -282,7 +282,7 @@ def curves(
     log: bool = False,
     decimals: int = 2,
 ) -> Picture:
-    """What was measured again and again during a run: a curve for each series, its points not marked.
+    """Measurements taken again and again during a run: a curve for each series, its points not marked.
 
     Args:
         series: a name, and where and what was measured, as many of one as of the other; four at most.
@@ -416,7 +416,7 @@ def bars(
 
 
 def shares(configs: Mapping[str, GPTConfig]) -> Picture:
-    """Where the parameters sit: for every configuration a bar of 100 %, split by kind of module.
+    """The shares of the parameters: for every configuration a bar of 100 %, split by kind of module.
 
     LayerNorms, a few thousandths of the whole, are counted with the attention and feed-forward
     layers that read them.

@@ -100,7 +100,7 @@ def numbers(text: str) -> Iterator[Number]:
 
 
 def bound_numbers(text: str) -> list[Number]:
-    """The numbers of a text that an expression stands behind."""
+    """The bound numbers of a text: those with an expression behind them."""
     return [number for number in numbers(text) if number.expression is not None]
 
 
@@ -170,7 +170,7 @@ def as_word(value: float, like: str) -> str:
 
 
 def evaluate(number: Number, names: Mapping[str, object]) -> str:
-    """What the text has to say where `number` stands.
+    """The text that must stand in the place of `number`.
 
     Args:
         number: one that is bound.
@@ -194,7 +194,7 @@ def evaluate(number: Number, names: Mapping[str, object]) -> str:
 
 
 def answers(names: Mapping[str, object], asked: Sequence[tuple[str, str, str]]) -> list[str]:
-    """What bound numbers have to be: `evaluate` for the kind, text and expression of each.
+    """The right values of bound numbers: `evaluate` for the kind, text and expression of each.
 
     Raises:
         ValueError: an expression fails or a sentence is not so; the message says which, all of them.
@@ -316,7 +316,7 @@ def agree(side: str, one: float, other: str, two: float, about: bool) -> bool:
 
 
 def spoken(source: str) -> list[str]:
-    """What a code cell says in words: its comments, and its strings of several words.
+    """The words of a code cell: its comments, and its strings of several words.
 
     Format specifications are left out, and so is a cell with IPython's magic.
     """

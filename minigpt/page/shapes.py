@@ -105,7 +105,7 @@ def read_source(source: str, path: str, first_line: int = 1) -> list[ShapeCommen
     comments = {
         token.start[0]: token.string.lstrip("# ") for token in comment_tokens(source) if not has_own_line(token)
     }
-    found, tree = [], ast.parse(source)
+    shape_comments, tree = [], ast.parse(source)
     # On leaving `with` or `try` the last line that runs is theirs: a return in there can't be watched.
     guarded = {n for node in ast.walk(tree) if isinstance(node, ast.With | ast.Try) for n in ast.walk(node)}
     for node in ast.walk(tree):
@@ -128,18 +128,18 @@ def read_source(source: str, path: str, first_line: int = 1) -> list[ShapeCommen
             continue
         if len(targets) != len(shapes):
             raise ValueError(f"{path}:{line}: {len(shapes)} shapes for {len(targets)} results: {text!r}")
-        found.append(ShapeComment(path, line, code, targets, shapes, count))
+        shape_comments.append(ShapeComment(path, line, code, targets, shapes, count))
     # A comment that begins like a shape and became no claim, or a claim that shares its line, is a mistake.
-    claims = [comment.line - first_line + 1 for comment in found]
+    claims = [comment.line - first_line + 1 for comment in shape_comments]
     crowded = {node.lineno for node in ast.walk(tree) if isinstance(node, ast.stmt) and hasattr(node, "body")}
     for line, text in comments.items():
         if text.startswith("(") and (claims.count(line) != 1 or line in crowded):
             raise ValueError(f"{path}:{first_line + line - 1}: a shape that can't be checked: {text!r}")
-    return sorted(found, key=lambda comment: comment.line)
+    return sorted(shape_comments, key=lambda comment: comment.line)
 
 
 def read_docstrings(source: str, path: str, first_line: int = 1) -> dict[int, list[ShapeComment]]:
-    """What the docstrings of a source's functions say of shapes, by the lines on which the functions begin.
+    """The shapes that the docstrings of a source's functions name, by the lines on which the functions begin.
 
     Understood are the entries of Args, the text of Returns, and an arrow in the first paragraph, which speaks of the
     first arguments and of what is returned; a class may say that it "takes and returns" a shape:
@@ -282,7 +282,7 @@ def statement_ends(source: str) -> dict[int, int]:
 
 
 def wrong(seen: Iterable[Seen]) -> list[str]:
-    """A line for everything that was seen to have another shape than its comment says; [] if all is true."""
+    """A line for each result that has another shape than its comment says; [] if all comments are true."""
     return [
         f"{Path(s.comment.path).name}:{s.comment.line}: {s.target} is {s.measured}, "
         f"but the {'docstring' if s.comment.in_docstring else 'comment'} says {shape_text(s)} = {s.claimed}"
@@ -302,7 +302,7 @@ def spelled(shape: Sequence[str]) -> str:
 
 
 def flow(call: Callable[[], object], letters: Mapping[str, int], sources: Iterable[object]) -> Table:
-    """What `watch` sees of statements, as a table: the statement, the shape its comment claims, the shape it has.
+    """The statements that `watch` sees, as a table: the statement, the shape its comment claims, the shape it has.
 
     A line that runs more than once, as those of a block do, has one row: the first time it ran.
     """
@@ -316,7 +316,7 @@ def flow(call: Callable[[], object], letters: Mapping[str, int], sources: Iterab
 
 
 def check_cell(source: str, values: Mapping[str, object], letters: Mapping[str, int] | None = None) -> list[Seen]:
-    """What a notebook's cell says of shapes, beside what its variables are after it ran.
+    """The shapes that a notebook's cell claims, beside those of its variables after it ran.
 
         assert shapes.wrong(shapes.check_cell(cell.source, notebook_globals, {"B": 4, "T": 5})) == []
 

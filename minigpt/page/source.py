@@ -64,7 +64,7 @@ def find_source(source_of: object) -> Source:
 
 
 def function_inside(thing: object) -> object:
-    """What is left of a function when decorators, bound arguments and the class it was taken from are gone."""
+    """The function itself, without decorators, bound arguments and the class it was taken from."""
     while True:
         inner = inspect.unwrap(thing) if callable(thing) else thing
         for kind, attribute in ((partial, "func"), (property, "fget"), (object, "__func__")):
@@ -115,5 +115,5 @@ def comment_tokens(source: str) -> Iterator[tokenize.TokenInfo]:
 
 
 def has_own_line(comment: tokenize.TokenInfo) -> bool:
-    """Whether nothing but space stands before a comment."""
+    """Whether a comment has its line to itself."""
     return comment.line.lstrip().startswith("#")

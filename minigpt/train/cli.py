@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def train_as_asked(asked: dict) -> None:
-    """What `main` does with its arguments."""
+    """Prepare the text, train and say how good the model is, as the command line's options ask."""
     given = {name: value for name, value in asked.items() if value is not None}
     check_choice("--config", asked["config"], CONFIGS)
     config = CONFIGS[asked["config"]].but(**{name: given[name] for name in MODEL_OPTIONS if name in given})

@@ -1,4 +1,4 @@
-"""How good is a model on a text: loss, accuracy, perplexity, bits per byte."""
+"""The quality of a model on a text: loss, accuracy, perplexity, bits per byte."""
 
 import math
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from minigpt.train.parallel import Processes
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found.
+    """The result of `evaluate`.
 
     Attributes:
         loss: mean cross-entropy, nats a token.

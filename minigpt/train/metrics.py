@@ -1,4 +1,4 @@
-"""What a training run says of itself: rows in a CSV file always, elsewhere when asked."""
+"""The metrics of a training run: rows in a CSV file always, in TensorBoard or Weights & Biases when asked."""
 
 import csv
 import io
@@ -62,7 +62,7 @@ class MetricsFile:
         self.size_bytes = self.path.stat().st_size
 
     def is_as_it_was_left(self) -> bool:
-        """Whether the path is still a file of its own (no link, no device), as long as it was."""
+        """Whether the file is still the one that was written last: a regular file of the same length."""
         try:
             status = self.path.lstat()
         except FileNotFoundError:

@@ -52,7 +52,7 @@ class Processes:
         return self.rank == 0
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """What to call in place of the model while training. Under fsdp the model itself is sharded."""
+        """Return the module to call in place of the model while training. Under fsdp the model itself is sharded."""
         if self.parallel == "ddp":
             # Gradients are views of what is sent, and need no second place.
             return DistributedDataParallel(model, gradient_as_bucket_view=True)
@@ -128,7 +128,7 @@ def under_torchrun() -> bool:
 
 
 def devices() -> list[str]:
-    """What kinds of devices there are, the fastest first."""
+    """The kinds of devices that are available, the fastest first."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     return [name for name, is_available in available.items() if is_available]
 
@@ -159,7 +159,7 @@ def reshard(model: nn.Module) -> None:
 
 
 def local(tensor: Tensor) -> Tensor:
-    """What this process holds of a tensor: its shard, or all of it."""
+    """The part of a tensor that this process holds: its shard, or all of it."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 

@@ -31,7 +31,7 @@ RENAMED_PRECISIONS = {"bf16": "amp-bf16", "fp16": "amp-fp16"}
 
 @dataclass(frozen=True)
 class Trained:
-    """What `train` returns.
+    """The result of `train`.
 
     Attributes:
         model: ready to evaluate. Under fsdp, this process's shards.
@@ -83,7 +83,7 @@ def train(
 
 
 def do_nothing() -> None:
-    """What stands for `files.locked`'s check where nothing is written."""
+    """The stand-in for `files.locked`'s check where nothing is written."""
 
 
 def ready(
@@ -239,7 +239,7 @@ class Record:
         return self.writers[0].text() if self.writers else ""
 
     def seconds(self) -> float:
-        """How long the run has taken until now, what was lost by a kill left out."""
+        """The seconds that the run has taken until now; those lost by a kill are left out."""
         return self.seconds_before + time.monotonic() - self.began
 
     def close(self) -> None:
@@ -279,7 +279,7 @@ def check_same_run(checkpoint: Path, before: dict, now: dict) -> None:
 
 
 def longer(before: int, now: int) -> str:
-    """What there is to say to those who would have a run go on for more steps, or stop sooner."""
+    """A hint for those who want a run to go on for more steps, or to stop sooner."""
     if before == now:
         return ""
     return (

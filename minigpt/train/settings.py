@@ -1,4 +1,4 @@
-"""How a model is trained: the settings, the recipes of the configurations that have names, the learning rate."""
+"""The settings of a training, the recipes of the configurations that have names, the learning rate."""
 
 import math
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class TrainConfig:
         warmup_steps: over so many steps the rate grows from 0, in a straight line.
         final_share: the share of the highest rate that the cosine falls to at the last step.
         weight_decay: pulls matrices towards 0, by this times the rate a step; biases and
-            LayerNorms are let alone.
+            LayerNorms are left alone.
         beta1, beta2: how long Adam remembers gradients, and their squares.
         clip_norm: a gradient longer than this is shortened to it.
         precision: one of `TRAINING_PRECISIONS`. "fp32" computes in 32 bits; "amp-bf16" and "amp-fp16" are mixed

@@ -31,7 +31,7 @@ def adamw(model: nn.Module, settings: TrainConfig) -> torch.optim.AdamW:
 
 @dataclass(frozen=True)
 class Step:
-    """What `Trainer.step` did: scalars, of the batch as it was predicted before the step."""
+    """The result of `Trainer.step`: scalars, of the batch as it was predicted before the step."""
 
     learning_rate: float
     loss: Tensor
@@ -135,7 +135,7 @@ class Trainer:
         return PRECISIONS[self.settings.precision].autocast(self.processes.device.type)
 
     def evaluate(self, data: Data, max_tokens: int | None = None) -> Evaluation:
-        """How good the model is on the held-out text; see `evaluation.evaluate`."""
+        """Evaluate the model on the held-out text; see `evaluation.evaluate`."""
         return evaluate(
             self.model,
             data.held_out,

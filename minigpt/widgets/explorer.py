@@ -1,4 +1,4 @@
-"""What the widgets have in common: how their front ends are put together, and what stands in for them."""
+"""The common part of the widgets: putting their front ends together, and the text that stands in for them."""
 
 import re
 import sys
@@ -140,7 +140,7 @@ def encoded(tokenizer: Tokenizer, text: str) -> list[int]:
 
 
 def token_text(tokenizer: Tokenizer, token: int) -> str:
-    """What a token stands for; its name in the vocabulary if it is only a part of a character.
+    """The text that a token stands for; its name in the vocabulary if it is only a part of a character.
 
     A model may have more tokens than its tokenizer, of which the others are never read: they have a number each.
     """

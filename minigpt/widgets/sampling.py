@@ -100,7 +100,7 @@ class SamplingExplorer(Explorer):
 
     @classmethod
     def of(cls, model: GPT, tokenizer: Tokenizer, texts: Sequence[str], **settings) -> "SamplingExplorer":
-        """What a model expects after each of several texts, which must differ.
+        """An explorer of the tokens that a model expects after each of several texts, which must differ.
 
         The model may have more tokens than the tokenizer: `<token 1024>` is what stands for one without a name.
         """
@@ -120,7 +120,7 @@ class SamplingExplorer(Explorer):
 
     @property
     def probabilities(self) -> Tensor:
-        """What the sliders make of the distribution at this moment, by PyTorch: (V,)."""
+        """The distribution as the sliders have it at this moment, by PyTorch: (V,)."""
         row = self._rows[self.text].double()  # the browser computes in double precision, too
         return next_token_probabilities(row, self.temperature, self.top_k, self.top_p, self.min_p)
 
