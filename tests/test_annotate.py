@@ -18,12 +18,11 @@ from minigpt import (
     FeedForward,
     GPTConfig,
     MultiHeadAttention,
-    annotate,
     attention,
     model,
     parameters,
-    shapes,
 )
+from minigpt.page import annotate, shapes
 from minigpt.page.annotate import note_html
 
 ODD = '''
