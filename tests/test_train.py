@@ -466,9 +466,9 @@ def test_tensors_that_cannot_be_are_named_and_nothing_changed(checkpoint, data):
     ]:
         planted = {name: tensor for name, tensor in (tensors | changed).items() if tensor is not None}
         with pytest.raises(ValueError, match=message):
-            trainer.go_on(planted, facts)
+            trainer.resume(planted, facts)
     with pytest.raises(ValueError, match="facts must say step and scaler; they say seconds"):
-        trainer.go_on(tensors, {"seconds": 1})
+        trainer.resume(tensors, {"seconds": 1})
     assert all(torch.equal(p, q) for p, q in zip(before, trainer.model.parameters(), strict=True))
     assert not trainer.optimizer.state and trainer.done == 0
 
@@ -618,14 +618,14 @@ def test_a_number_that_is_lost_in_the_step_itself_is_seen_before_anything_is_wri
 def test_a_model_that_is_lost_at_the_end_is_not_written_and_leaves_the_one_before(number, data, tmp_path, monkeypatch):
     train(TINY, data, QUICK, tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.suffix in (".json", ".safetensors")}
-    real = Trainer.go_on
+    real = Trainer.resume
 
-    def go_on(self, *saved):
+    def resume(self, *saved):
         real(self, *saved)
         with torch.no_grad():
             self.model.blocks[0].attention.query.bias[0] = number
 
-    monkeypatch.setattr(Trainer, "go_on", go_on)
+    monkeypatch.setattr(Trainer, "resume", resume)
     with pytest.raises(FloatingPointError, match="after step 12 blocks.0.attention.query.bias"):
         train(TINY, data, QUICK, tmp_path)
     assert {path: path.read_bytes() for path in before} == before
@@ -702,7 +702,7 @@ def test_another_models_tensors_are_named(checkpoint, data):
     trainer = trainer_of(data, TINY.but(d_ff=100))
     before = [p.clone() for p in trainer.model.parameters()]
     with pytest.raises(ValueError, match=r"tensors must be the model's; blocks.0.* must be \(32, 100\), got \(32, 128"):
-        trainer.go_on(tensors, facts)
+        trainer.resume(tensors, facts)
     assert all(torch.equal(p, q) for p, q in zip(before, trainer.model.parameters(), strict=True))
 
 
