@@ -28,8 +28,12 @@ export const range = (first, last) => Array.from({ length: last - first + 1 }, (
 
 /** The frame of a widget: a named group that keeps its keys from the notebook around it. */
 export function frame(el, label) {
-  const root = element("div",
-    { class: "mgw", role: "group", "aria-label": label, "data-lm-suppress-shortcuts": "true" });
+  const root = element("div", {
+    class: "mgw",
+    role: "group",
+    "aria-label": label,
+    "data-lm-suppress-shortcuts": "true",
+  });
   root.addEventListener("keydown", (event) => {
     if (!event.ctrlKey && !event.metaKey && !event.altKey && !event.shiftKey) event.stopPropagation();
   });

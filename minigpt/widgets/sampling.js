@@ -1,7 +1,21 @@
 // SamplingExplorer: the next token's distribution, and the knobs that bend it.
 import { ascending, drawer, entropyBits, nextTokenProbabilities, randomNumbers } from "../browser/sampling.js";
-import { assign, chooser, element, floats, frame, heading, listener, liveText, number, oncePerFrame, percent, range, slider, visible }
-  from "./controls.js";
+import {
+  assign,
+  chooser,
+  element,
+  floats,
+  frame,
+  heading,
+  listener,
+  liveText,
+  number,
+  oncePerFrame,
+  percent,
+  range,
+  slider,
+  visible,
+} from "./controls.js";
 
 const DRAWS = 1000;
 const SCALES = [0.1, 0.2, 0.5, 1]; // what a bar of full width can stand for
@@ -31,16 +45,35 @@ function render({ model, el }) {
   });
 
   const { node: textChooser, select } = chooser(
-    "After the text", texts.map((text, i) => [i, visible(text)]), (i) => assign(model, "text", Number(i)));
+    "After the text",
+    texts.map((text, i) => [i, visible(text)]),
+    (i) => assign(model, "text", Number(i)),
+  );
   const off = (is, show) => (value) => (value === is ? "off" : show(value));
   const sliders = [
     { trait: "temperature", label: "Temperature", values: hundredths(0, 200), show: (t) => number(t, 2) },
-    { trait: "top_k", label: "Top-k", values: topKs(V), show: off(V, number),
-      toTrait: (k) => (k === V ? null : k), fromTrait: (k) => Math.min(k ?? V, V) },
-    { trait: "top_p", label: "Top-p", values: hundredths(1, 100), show: off(1, (p) => number(p, 2)),
-      fromTrait: (p) => p ?? 1 },
-    { trait: "min_p", label: "Min-p", values: hundredths(0, 100), show: off(0, (p) => number(p, 2)),
-      fromTrait: (p) => p ?? 0 },
+    {
+      trait: "top_k",
+      label: "Top-k",
+      values: topKs(V),
+      show: off(V, number),
+      toTrait: (k) => (k === V ? null : k),
+      fromTrait: (k) => Math.min(k ?? V, V),
+    },
+    {
+      trait: "top_p",
+      label: "Top-p",
+      values: hundredths(1, 100),
+      show: off(1, (p) => number(p, 2)),
+      fromTrait: (p) => p ?? 1,
+    },
+    {
+      trait: "min_p",
+      label: "Min-p",
+      values: hundredths(0, 100),
+      show: off(0, (p) => number(p, 2)),
+      fromTrait: (p) => p ?? 0,
+    },
   ].map((options) => slider(model, listen, options).node);
 
   const seed = element("input", { type: "number", min: 0, max: 2 ** 31 - 1, step: 1 });
@@ -49,17 +82,34 @@ function render({ model, el }) {
   });
   seed.addEventListener("change", () => (seed.value = model.get("seed"))); // what was no seed goes
   const button = element("button", { type: "button" }, `Draw ${number(DRAWS)}`);
-  const drawing = element("div", { class: "mgw-line" },
-    element("label", {}, element("span", {}, "Seed"), seed), button);
+  const drawing = element(
+    "div",
+    { class: "mgw-line" },
+    element("label", {}, element("span", {}, "Seed"), seed),
+    button,
+  );
 
   const summary = element("p", { class: "mgw-summary" });
   const tokenRows = shownIds[0].map(() => row("mgw-token mgw-code"));
   const othersRow = row("mgw-token");
   const scaleHeading = heading("", "mgw-wide");
-  const table = element("table", { class: "mgw-bars" },
-    element("thead", {}, element("tr", {}, heading("token", "mgw-token"), scaleHeading,
-      heading("", "mgw-number"), heading("drawn", "mgw-number mgw-orange"))),
-    element("tbody", {}, ...tokenRows.map((r) => r.node), othersRow.node));
+  const table = element(
+    "table",
+    { class: "mgw-bars" },
+    element(
+      "thead",
+      {},
+      element(
+        "tr",
+        {},
+        heading("token", "mgw-token"),
+        scaleHeading,
+        heading("", "mgw-number"),
+        heading("drawn", "mgw-number mgw-orange"),
+      ),
+    ),
+    element("tbody", {}, ...tokenRows.map((r) => r.node), othersRow.node),
+  );
   table.tHead.rows[0].cells[2].append(element("span", { class: "mgw-spoken" }, "in percent"));
   const spoken = liveText();
   root.append(textChooser, element("div", { class: "mgw-sliders" }, ...sliders), summary, table, drawing, spoken.node);
@@ -86,7 +136,8 @@ function render({ model, el }) {
     const bits = entropyBits(probabilities);
     Object.assign(root.dataset, { survivors, kept, entropyBits: bits });
     const isCut = cuts.topK !== null || (cuts.topP ?? 1) < 1 || (cuts.minP ?? 0) > 0;
-    summary.textContent = `${number(survivors)} of ${number(V)} tokens can be drawn` +
+    summary.textContent =
+      `${number(survivors)} of ${number(V)} tokens can be drawn` +
       `${isCut ? `, with ${percent(kept)} of the probability before the cut` : ""}. ` +
       `Entropy ${number(bits, 2)} bits, as if from ${number(2 ** bits, 1)} equal tokens.`;
   }
@@ -119,7 +170,10 @@ function render({ model, el }) {
     const best = shownIds[i].map((id, place) => [id, visible(shownTokens[i][place])]).slice(0, 3);
     const said = counts
       ? `${number(DRAWS)} drawn: ${best.map(([id, token]) => `${token} ${number(counts[id])}`).join(", ")}`
-      : best.filter(([id]) => probabilities[id] > 0).map(([id, token]) => `${token} ${percent(probabilities[id])}`).join(", ");
+      : best
+          .filter(([id]) => probabilities[id] > 0)
+          .map(([id, token]) => `${token} ${percent(probabilities[id])}`)
+          .join(", ");
     spoken.say(`${said}. ${summary.textContent}`);
   }
 
@@ -177,8 +231,12 @@ function row(nameClass) {
   const name = element("th", { scope: "row", class: nameClass });
   const share = element("td", { class: "mgw-number" });
   const drawn = element("td", { class: "mgw-number" });
-  const bars = element("td", { class: "mgw-wide" },
-    element("div", { class: "mgw-track" }, bar, faded), element("div", { class: "mgw-track mgw-thin" }, drawnBar));
+  const bars = element(
+    "td",
+    { class: "mgw-wide" },
+    element("div", { class: "mgw-track" }, bar, faded),
+    element("div", { class: "mgw-track mgw-thin" }, drawnBar),
+  );
   const node = element("tr", {}, name, bars, share, drawn);
   const update = (text, p, cut, count, scale) => {
     const isCut = p === 0 && cut > 0;
