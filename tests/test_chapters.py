@@ -110,6 +110,15 @@ def test_a_chapter_that_fails_keeps_its_file(tmp_path):
         chapters.run(path)
 
 
+def test_what_is_printed_in_pieces_is_stored_as_one(tmp_path):
+    source = "import time\nfor word in 'ab':\n    print(word, flush=True)\n    time.sleep(0.5)"
+    cells = [nbformat.v4.new_code_cell(chapters.colab_cell()), nbformat.v4.new_code_cell(source)]
+    path = tmp_path / "pieces.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    chapters.run(path)
+    assert [output.text for output in nbformat.read(path, as_version=4).cells[1].outputs] == ["a\nb\n"]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     "old, new", [("301,771,520", "301,771,521"), ("aria-label=", "aria-labels="), ("26.1 %", "26.2 %")]
