@@ -1,6 +1,5 @@
 """MemoryExplorer: its arithmetic against Python's, to the byte, and itself on a page, moved as readers do."""
 
-import base64
 import json
 import random
 import re
@@ -19,7 +18,6 @@ from minigpt.config import ACTIVATIONS
 from minigpt.memory import MOMENTS, OPTIMIZERS, PRECISIONS, in_gigabytes, training_memory
 from minigpt.page import plots
 from minigpt.widgets import MemoryExplorer
-from minigpt.widgets.explorer import IMPORT
 
 BROWSER = Path(widgets.__file__).parents[1] / "browser"
 RUNTIME = (ROOT / "book" / "site_static" / "widgets.js").read_text(encoding="utf-8")
@@ -106,18 +104,6 @@ def test_settings_that_become_impossible_together_raise_when_asked():
 
 
 # The arithmetic alone, in the browser
-
-
-@pytest.fixture(scope="module")
-def arithmetic(browser):
-    """A function that runs a body with the module as m."""
-    page = browser.new_page()
-    files = [(BROWSER / name).read_text(encoding="utf-8") for name in ("parameters.js", "memory.js")]
-    source = "".join(IMPORT.sub("", text) for text in files).encode()
-    address = f"data:text/javascript;base64,{base64.b64encode(source).decode()}"
-    page.evaluate(f"import('{address}').then((module) => {{ window.m = module; }})")
-    yield lambda body, argument=None: page.evaluate(f"(a) => {{ {body} }}", argument)
-    page.close()
 
 
 def random_config(choose):
