@@ -55,7 +55,7 @@ def test_a_shorter_context_takes_the_whole_of_it():
 @pytest.mark.parametrize(
     "trait, value, message",
     [
-        ("config_name", "gpt5", "config_name must be one of mini, shakespeare"),
+        ("config_name", "gpt5", "config_name must be one of tiny, mini, shakespeare"),
         ("sequence_length", 1_025, "sequence_length must be at most context_length=1024; got 1025"),
         ("sequence_length", 0, "sequence_length must be at least 1; got 0"),
         ("batch_size", 0, "batch_size must be at least 1; got 0"),
@@ -83,8 +83,8 @@ def test_a_refused_setting_leaves_the_one_before(trait, value, message):
 @pytest.mark.parametrize(
     "make, error, message",
     [
-        (lambda: MemoryExplorer(5), TypeError, "config must be a GPTConfig or one of mini"),
-        (lambda: MemoryExplorer("gpt5"), ValueError, "config must be a GPTConfig or one of mini"),
+        (lambda: MemoryExplorer(5), TypeError, "config must be a GPTConfig or one of tiny, mini"),
+        (lambda: MemoryExplorer("gpt5"), ValueError, "config must be a GPTConfig or one of tiny, mini"),
         (lambda: MemoryExplorer("mini", batch=2), TypeError, "settings must be among attention, batch_size"),
         (lambda: MemoryExplorer("mini", device="cpu", attention="fused", precision="bf16"), ValueError, "attention"),
         (lambda: MemoryExplorer(CONFIGS["gpt3-175b"].but(n_layers=1_000)), ValueError, "less than 2^53 bytes"),

@@ -211,7 +211,7 @@ def test_numpys_numbers_are_numbers():
 def test_what_does_not_fit_together_is_named(data, tmp_path):
     with pytest.raises(ValueError, match="vocab_size must be the data's, 300; got 1024"):
         train("mini", data, QUICK, tmp_path / "run")
-    with pytest.raises(ValueError, match="config must be a GPTConfig or one of mini"):
+    with pytest.raises(ValueError, match="config must be a GPTConfig or one of tiny, mini"):
         train("maxi", data)
     with pytest.raises(ValueError, match="tokens must be more than context_length=50000"):
         train(TINY.but(context_length=50_000), data, QUICK)
@@ -866,7 +866,7 @@ def test_an_unknown_tracker_is_named(data, tmp_path):
 @pytest.mark.long
 def test_the_command_line_says_what_is_wrong_without_a_traceback(tmp_path):
     for arguments, message in [
-        (["--config", "maxi"], "error: --config must be one of mini"),
+        (["--config", "maxi"], "error: --config must be one of tiny, mini"),
         (["--config", "mini", "--data", "nowhere.txt"], 'error: source must be "shakespeare", a file'),
         (["--config", "mini", "--steps", "0"], "error: steps must be at least 1; got 0"),
         (["--config", "mini", "--parallel", "ddp"], "error: parallel='ddp' must be started by torchrun"),
