@@ -9,6 +9,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import chapters
 import nbformat
 import pytest
 import torch
@@ -20,9 +21,6 @@ import minigpt
 from minigpt import CONFIGS, GPT, GPTConfig
 from minigpt.pretrained import to_gpt2_config, to_gpt2_weights
 from minigpt.sampling import generate
-
-sys.path.insert(0, str(ROOT / "tools"))
-import chapters  # noqa: E402
 
 CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
 names = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import ROOT
+import train_shipped
 from safetensors import SafetensorError
 
 import minigpt.train.cli as cli_module
@@ -36,9 +36,6 @@ from minigpt.train.checkpoint import (
 from minigpt.train.evaluation import evaluate
 from minigpt.train.metrics import COLUMNS, MetricsFile, read_metrics
 from minigpt.train.parallel import Processes
-
-sys.path.insert(0, str(ROOT / "tools"))
-import train_shipped  # noqa: E402
 
 TINY = GPTConfig(vocab_size=300, context_length=16, d_model=32, n_heads=2, n_layers=2)
 QUICK = TrainConfig(

@@ -12,6 +12,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import chapters
 import nbformat
 import numpy as np
 import pytest
@@ -29,9 +30,6 @@ from minigpt.parameters import count_params, parameter_shapes, params_by_group
 from minigpt.sampling import entropy_bits, next_logits, next_token_probabilities
 from minigpt.widgets import AttentionExplorer, ParameterExplorer, SamplingExplorer
 from minigpt.widgets.explorer import bundle
-
-sys.path.insert(0, str(ROOT / "tools"))
-import chapters  # noqa: E402
 
 FOLDER = Path(widgets.__file__).parent
 RUNTIME = ROOT / "book" / "site_static" / "widgets.js"
