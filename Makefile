@@ -2,6 +2,7 @@
 # make serve   look at it in a browser      make machines   execute them as on other processors, and compare
 # make check   the quick tests              make bench      time widgets and training, write benchmarks/results
 # make test    all of them: prove it        make clean      throw away what was built
+# make lint    how the code is written
 BIN := .venv/bin
 SITE := _build/html/index.html
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")

@@ -10,6 +10,7 @@ import {
   oncePerFrame,
   percent,
   range,
+  settingsOf,
   visible,
 } from "./controls.js";
 
@@ -127,7 +128,7 @@ function build(root, model, data, ink) {
 }
 
 /** What there is to see of a head at a position, in numbers and words. */
-function compute({ tokens, mapOf, weightsOf }, layer, head, position) {
+function compute({ tokens, mapOf, weightsOf }, { layer, head, position }) {
   const weights = weightsOf(layer, head, position);
   const named = (i) => `“${tokens[i]}” (token ${i + 1})`;
   const ranked = range(0, position).sort((i, j) => weights[j] - weights[i]);
@@ -167,7 +168,7 @@ function render({ model, el }) {
   const listen = listener(model);
   const data = dataOf(model);
   const view = build(frame(el, "Attention explorer"), model, data, inkOn(el));
-  const redraw = () => draw(view, compute(data, ...TRAITS.map((trait) => model.get(trait))));
+  const redraw = () => draw(view, compute(data, settingsOf(model, TRAITS)));
   listen.on(TRAITS, oncePerFrame(redraw));
   redraw();
   return () => {

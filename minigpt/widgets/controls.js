@@ -82,6 +82,9 @@ export function liveText() {
   return { node, say, stop };
 }
 
+/** The values of several traits, by their names. */
+export const settingsOf = (model, traits) => Object.fromEntries(traits.map((trait) => [trait, model.get(trait)]));
+
 /** Set a trait, here and in the kernel if there is one. */
 export function assign(model, trait, value) {
   model.set(trait, value);

@@ -12,6 +12,7 @@ import {
   oncePerFrame,
   percent,
   range,
+  settingsOf,
   slider,
 } from "./controls.js";
 
@@ -127,7 +128,7 @@ function render({ model, el }) {
   const presets = new Map(model.get("presets"));
   const view = build(frame(el, "Parameter explorer"), model, listen, presets);
   const redraw = () => {
-    const settings = Object.fromEntries(TRAITS.map((trait) => [trait, model.get(trait)]));
+    const settings = settingsOf(model, TRAITS);
     const preset = [...presets].find(([, values]) => TRAITS.every((trait) => values[trait] === settings[trait]));
     view.select.value = preset?.[0] ?? "";
     view.tie.checked = settings.tie_weights;

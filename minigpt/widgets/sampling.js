@@ -13,6 +13,7 @@ import {
   oncePerFrame,
   percent,
   range,
+  settingsOf,
   slider,
   visible,
 } from "./controls.js";
@@ -195,7 +196,7 @@ function render({ model, el }) {
   let running = 0; // the number of the drawing that may go on
 
   const recompute = () => {
-    state = compute(texts[model.get("text")], Object.fromEntries(KNOBS.map((trait) => [trait, model.get(trait)])));
+    state = compute(texts[model.get("text")], settingsOf(model, KNOBS));
     drawSummary(view, state);
   };
   const redraw = () => drawRows(view, rowsOf(state, counts));
