@@ -1,10 +1,11 @@
-"""How fast a text is generated: our GPT and Hugging Face's, the same weights, one sequence, the likeliest token each time.
+"""The speed of generation: our GPT and Hugging Face's, the same weights, one sequence, the likeliest token each time.
 
     python benchmarks/decode_speed.py
 
 Both continue the same prompt with a key-value cache, in turns, and must write the same tokens in 32 bits. A token
 can't be faster than its bytes can be read: every weight once (of the embeddings one row), and the keys and values so
-far. How fast memory is, is measured by summing up a tensor that no cache holds. Results go to results/decode_speed.json.
+far. The speed of memory is measured by summing up a tensor that no cache holds. Results go to
+results/decode_speed.json.
 """
 
 import argparse
