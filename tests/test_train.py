@@ -888,6 +888,7 @@ def test_the_command_line_says_what_is_wrong_without_a_traceback(tmp_path):
             main(["--out", str(tmp_path / "out"), *arguments])
         assert str(caught.value).startswith(message)
         assert "\n" not in str(caught.value)
+        assert not (tmp_path / "out").exists()
 
 
 def test_training_can_be_imported_where_there_is_no_fcntl():

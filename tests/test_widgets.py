@@ -594,7 +594,7 @@ def test_what_is_cut_is_shown_as_cut(shown):
     page.keyboard.press("Home")
     page.wait_for_function("document.querySelector('.mgw').dataset.survivors === '1'")
     rows = page.locator(".mgw tbody tr")
-    assert "100.0 %" in rows.nth(0).inner_text() and "cut" in rows.nth(1).inner_text()
+    assert "100.0\N{NO-BREAK SPACE}%" in rows.nth(0).inner_text() and "cut" in rows.nth(1).inner_text()
     assert rows.nth(1).locator(".mgw-cut").bounding_box()["width"] > 3 and rows.nth(0).locator(".mgw-cut").is_hidden()
     assert "mgw-out" in rows.nth(-1).get_attribute("class")
 

@@ -158,7 +158,7 @@ function draw({ maps, chips, shares, ...view }, { map, position, weights, title,
     chip.classList.toggle("mgw-out", i > position);
     chip.style.setProperty("--weight", weights[i]);
     chip.dataset.weight = weights[i];
-    shares[i].textContent = i > position ? "" : `${number(100 * weights[i])} %`;
+    shares[i].textContent = i > position ? "" : `${number(100 * weights[i])}\u00a0%`;
   });
   view.summary.textContent = summary;
   view.spoken.say(`${title}: ${summary}`);

@@ -12,7 +12,7 @@ export function element(tag, attributes = {}, ...children) {
 export const number = (value, decimals = 0) =>
   value.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
 
-export const percent = (share) => `${number(100 * share, 1)} %`;
+export const percent = (share) => `${number(100 * share, 1)}\u00a0%`; // which no line breaks
 
 /** A token with its spaces and line breaks made visible. */
 export const visible = (token) => token.replaceAll(" ", "·").replaceAll("\n", "⏎");

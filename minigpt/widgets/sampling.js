@@ -181,7 +181,7 @@ function drawSummary({ root, summary }, state) {
 }
 
 function drawRows({ tokenRows, othersRow, scaleHeading }, { tokens, others, hidden, scale }) {
-  scaleHeading.textContent = `a full bar is ${100 * scale} %`;
+  scaleHeading.textContent = `a full bar is ${100 * scale}\u00a0%`;
   tokens.forEach((token, place) => tokenRows[place].update(token, scale));
   othersRow.node.hidden = hidden === 0;
   othersRow.update(others, scale);
