@@ -1,7 +1,8 @@
 # make site    the course as web pages      make chapters   execute all chapters, store their outputs
 # make serve   look at it in a browser      make machines   execute them as on other processors, and compare
-# make check   the quick tests              make bench      time widgets and training, write benchmarks/results
+# make check   the quick tests              make bench      time widgets, training and generation, write benchmarks/results
 # make test    all of them: prove it        make clean      throw away what was built
+# make lint    how the code is written
 BIN := .venv/bin
 SITE := _build/html/index.html
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")
@@ -10,7 +11,7 @@ PYTHON ?= $(or $(shell for python in python3 python3.14 python3.13 python3.12 py
 # Two at a time, each on one core: threads that wait for each other on busy cores cost more than they give.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 
-.PHONY: site serve check test chapters machines bench clean
+.PHONY: site serve check test lint chapters machines bench clean
 
 site: .venv/site.done
 	rm -rf _build
@@ -23,16 +24,18 @@ serve: .venv/site.done
 	@(sleep 1; $(BIN)/python -m webbrowser http://127.0.0.1:8000 >/dev/null 2>&1) &
 	$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory _build/html
 
-check: .venv/test.done
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+check: lint
 	$(PYTEST) --dist loadgroup -m "not long and not browser"
 
-test: .venv/test.done
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+test: lint
 	$(PYTEST) --dist loadfile --nbval book
 	$(PYTEST) --dist loadgroup
+
+lint: .venv/test.done
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/oxlint minigpt book
+	$(BIN)/oxfmt --check "minigpt/**/*.js" "book/**/*.js"
 
 chapters: .venv/site.done
 	$(BIN)/python tools/chapters.py
@@ -44,6 +47,7 @@ bench: .venv/test.done
 	$(BIN)/python benchmarks/widget_redraw.py
 	$(BIN)/python benchmarks/attention_speed.py
 	$(BIN)/python benchmarks/training_speed.py
+	$(BIN)/python benchmarks/decode_speed.py
 
 clean:
 	rm -rf _build .venv

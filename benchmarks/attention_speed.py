@@ -5,13 +5,11 @@ bits, at several shapes; the two take turns. Writes results/attention_speed.json
 milliseconds, and of the ratio within a turn. `minigpt.attention` takes the faster way by these results.
 """
 
-import os
-import platform
 import statistics
 import time
 
 import torch
-from store import store
+from store import measured_on, store
 
 from minigpt import MultiHeadAttention
 
@@ -54,13 +52,7 @@ def main() -> None:
             case = {"B": B, "T": T, "C": C, "H": H, "dtype": str(dtype).removeprefix("torch."), "rounds": ROUNDS}
             results.append(case | measure(B, T, C, H, dtype))
             print(results[-1], flush=True)
-    where = {
-        "processor": platform.machine(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        "cores": os.cpu_count(),
-        "torch": torch.__version__,
-    }
+    where = measured_on(instructions=torch.backends.cpu.get_cpu_capability(), threads=torch.get_num_threads())
     store("attention_speed", where, results)
 
 

@@ -16,13 +16,12 @@ Without a GPU it says so and writes nothing; --list shows the cases and their pr
 """
 
 import argparse
-import platform
 import subprocess
 from collections.abc import Iterator
 from itertools import product
 
 import torch
-from store import apart, store
+from store import apart, measured_on, store
 
 from minigpt import CONFIGS, GPTConfig
 from minigpt.memory import TrainingMemory, in_gigabytes, training_memory
@@ -103,18 +102,6 @@ def smi(query: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def surroundings() -> dict:
-    """What the results depend on."""
-    return {
-        "gpu": smi("name"),
-        "gpu_memory_mib": int(smi("memory.total")),
-        "driver": smi("driver_version"),
-        "cuda": torch.version.cuda,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", help="only show the cases and their predictions")
@@ -129,7 +116,8 @@ def main() -> None:
     for case in cases():
         results.append(row(case, apart(measure, case)))
         print(results[-1], flush=True)
-    store("gpu_memory", surroundings(), results)
+    gpu = {"gpu": smi("name"), "gpu_memory_mib": int(smi("memory.total")), "driver": smi("driver_version")}
+    store("gpu_memory", measured_on(**gpu, cuda=torch.version.cuda), results)
 
 
 if __name__ == "__main__":

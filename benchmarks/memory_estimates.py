@@ -9,7 +9,6 @@ computes the same figures from each program's formula, and a test holds the two 
 import argparse
 import contextlib
 import io
-import platform
 import re
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from store import store
+from store import measured_on, store
 
 from minigpt import CONFIGS, GPT
 from minigpt.parameters import count_params
@@ -98,13 +97,7 @@ def main() -> None:
         rows.append({"program": program, "version": commit.stdout.strip(), "gib": cookbook_gib(cookbook, *more)})
     for row in rows:
         print(row)
-    where = {
-        "config": "homework",
-        "tokens": list(TOKENS),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-    store("memory_estimates", where, rows)
+    store("memory_estimates", measured_on(config="homework", tokens=list(TOKENS)), rows)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,34 @@
-"""What benchmarks share: a process of its own for a measurement, a file for the results."""
+"""What benchmarks share: a process of its own for a measurement, a file for the results, where they were measured."""
 
 import json
+import os
+import platform
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+
+import torch
 
 from minigpt.files import write_files
 
 RESULTS = Path(__file__).parent / "results"
 
 
-def store(name: str, measured_on: dict, results: list[dict]) -> None:
-    """Write results/NAME.json, all of it or nothing."""
-    text = json.dumps({"measured_on": measured_on, "results": results}, indent=1) + "\n"
+def measured_on(**more) -> dict:
+    """The machine and the versions that results depend on, and what a benchmark knows of them besides."""
+    return {
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        **more,
+    }
+
+
+def store(name: str, where: dict, results: list[dict]) -> None:
+    """Write results/NAME.json, all of it or nothing; `where` is what measured_on() says."""
+    text = json.dumps({"measured_on": where, "results": results}, indent=1) + "\n"
     write_files({RESULTS / f"{name}.json": lambda path: path.write_text(text, encoding="utf-8")})
 
 

@@ -8,11 +8,8 @@ minute or two for each case. Each case gets a process of its own. Writes results
 
 import argparse
 import json
-import os
-import platform
 
-import torch
-from store import RESULTS, apart, store
+from store import RESULTS, apart, measured_on, store
 
 from minigpt import CONFIGS
 from minigpt.memory import training_memory
@@ -57,13 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", choices=CASES, help="measure only this one")
     case = parser.parse_args().case
-    where = {
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "allocator": "CPU, torch.profiler with profile_memory=True",
-    }
+    where = measured_on(allocator="CPU, torch.profiler with profile_memory=True")
     rows = stored(where)
     for name in [case] if case else CASES:
         rows[name] = apart(measure, name)

@@ -15,8 +15,6 @@ results/training_speed.json.
 
 import argparse
 import importlib.util
-import os
-import platform
 import statistics
 import sys
 import time
@@ -26,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
-from store import store
+from store import measured_on, store
 from torch import nn
 
 from minigpt import GPT, GPTConfig
@@ -146,14 +144,11 @@ def main() -> None:
         tokens = batch_size * config.context_length
         case = {"case": name, "precision": precision, "vocab_size": config.vocab_size}
         results.append(case | {"tokens_per_step": tokens, "rounds": rounds} | timings)
-    where = {
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "nanogpt": "its model.py" if nanogpt else "not measured: no clone given",
-    }
+    where = measured_on(
+        threads=torch.get_num_threads(),
+        transformers=transformers.__version__,
+        nanogpt="its model.py" if nanogpt else "not measured: no clone given",
+    )
     store("training_speed", where, results)
 
 

@@ -8,16 +8,13 @@ processor throttling at 4 (a phone, roughly). Writes results/widget_redraw.json.
 
 import base64
 import json
-import os
-import platform
 import shutil
 import statistics
-import sys
 from pathlib import Path
 
 import torch
 from playwright.sync_api import sync_playwright
-from store import store
+from store import measured_on, store
 
 from minigpt import pretrained
 from minigpt.widgets import AttentionExplorer, ParameterExplorer, SamplingExplorer
@@ -105,13 +102,7 @@ def main() -> None:
                 page.close()
         version = browser.version
         browser.close()
-    where = {
-        "chromium": version,
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "python": sys.version.split()[0],
-    }
-    store("widget_redraw", where, results)
+    store("widget_redraw", measured_on(chromium=version), results)
 
 
 if __name__ == "__main__":

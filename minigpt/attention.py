@@ -264,10 +264,11 @@ class KVCache:
         if self.keys is None:
             self.keys = keys.new_empty(B, H, self.context_length, D)
             self.values = values.new_empty(B, H, self.context_length, D)
-        self.keys[:, :, self.length : end] = keys
-        self.values[:, :, self.length : end] = values
+        self.keys.narrow(2, self.length, T).copy_(keys)
+        self.values.narrow(2, self.length, T).copy_(values)
         self.length = end
-        return self.keys[:, :, :end].to(keys.dtype), self.values[:, :, :end].to(values.dtype)  # (B, H, S, D)
+        seen_keys, seen_values = self.keys.narrow(2, 0, end), self.values.narrow(2, 0, end)  # (B, H, S, D)
+        return seen_keys.to(keys.dtype), seen_values.to(values.dtype)
 
     def truncate(self, length):
         """Forget all positions but the first `length`; after 0 the cache is as new, for any batch.

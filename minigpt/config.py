@@ -126,6 +126,8 @@ def gpt3(d_model: int, n_heads: int, n_layers: int) -> GPTConfig:
 #: itself, what had to be chosen is said beside it.
 CONFIGS: Mapping[str, GPTConfig] = MappingProxyType(
     {
+        # Chapters 5 and 7 train it while they run.
+        "tiny": GPTConfig(vocab_size=1_024, context_length=64, d_model=96, n_heads=4, n_layers=3),
         # Small enough to learn something in a minute on two CPU cores.
         "mini": GPTConfig(vocab_size=1_024, context_length=128, d_model=128, n_heads=4, n_layers=4),
         # As large as fits into 6 MB in half precision with its tokenizer: the model that talks.

@@ -4,6 +4,7 @@ Letters besides attention.py's: F = d_ff, V = vocab_size, L = n_layers, T_max = 
 """
 
 import math
+from collections.abc import Iterable
 from contextlib import contextmanager
 
 import torch
@@ -243,9 +244,9 @@ def draw_normal(parameter: nn.Parameter, std: float) -> None:
 
 
 @contextmanager
-def evaluating(model: GPT):
-    """The model without dropout for a while, and as it was afterwards."""
-    training = [module for module in model.modules() if module.training]
+def evaluating(modules: Iterable[nn.Module]):
+    """Modules without dropout for a while, and as they were afterwards."""
+    training = [module for module in modules if module.training]
     for module in training:
         module.training = False
     try:

@@ -66,6 +66,11 @@ def next_token_probabilities(
     """
     check_settings(temperature, top_k, top_p, min_p)
     check_logits(logits)
+    return distribution(logits, temperature, top_k, top_p, min_p)
+
+
+def distribution(logits: Tensor, temperature, top_k, top_p, min_p) -> Tensor:
+    """`next_token_probabilities` of arguments that were checked."""
     # Half precision is too coarse to add up a thousand probabilities.
     scores = logits.to(torch.promote_types(logits.dtype, torch.float32))
     # The limit τ → 0: everything on the likeliest token.
@@ -155,11 +160,16 @@ def draw(probabilities: Tensor, generator: torch.Generator | None = None) -> Ten
             generator is none.
     """
     check_generator(generator)
-    ends = check_probabilities(probabilities).cumsum(-1)
+    return throw(check_probabilities(probabilities), generator).to(probabilities.device)
+
+
+def throw(probabilities: Tensor, generator: torch.Generator | None) -> Tensor:
+    """`draw` of probabilities that were checked, and are on the CPU in double precision."""
+    ends = probabilities.cumsum(-1)
     device = generator.device if generator else "cpu"
     share = torch.rand((*ends.shape[:-1], 1), generator=generator, dtype=torch.double, device=device).cpu()
     point = share * ends[..., -1:]
-    return torch.searchsorted(ends, point, right=True).squeeze(-1).to(probabilities.device)
+    return torch.searchsorted(ends, point, right=True).squeeze(-1)
 
 
 def generate(
@@ -244,23 +254,32 @@ def steps(model, tokens, max_new_tokens, settings, generator, stop, n_samples, c
     prompt = tokens if tokens.dim() == 2 else tokens[None]
     sequence = prompt if n_samples is None else read_once(prompt, n_samples, model, cache)  # (B, N)
 
-    # Nothing has ended yet.
-    ended = torch.zeros(len(sequence), dtype=torch.bool, device=sequence.device)  # (B,)
+    # Only the last tokens are looked at ever again. And nothing has ended yet.
+    context_length, modules = model.config.context_length, list(model.modules())
+    window = sequence[:, -context_length:]  # (B, N)
+    ended = torch.zeros(len(window), dtype=torch.bool, device=window.device)  # (B,)
+    if sequence.size(1) > context_length:
+        cache = None
 
     for _ in tqdm(range(max_new_tokens), unit=" tokens", **bar):
         # Ask the model, turn the knobs, throw the dart.
-        logits = next_logits(model, sequence, cache)  # (B, V)
-        probabilities = next_token_probabilities(logits, **settings)  # (B, V)
-        drawn = draw(probabilities, generator)  # (B,)
+        with torch.no_grad(), evaluating(modules):
+            logits = read(model, window, cache)  # (B, V)
+        drawn = choose(logits, settings, generator)  # (B,)
 
         # A sequence that has ended repeats its last token, so that the batch stays a rectangle.
-        drawn = torch.where(ended, sequence[:, -1], drawn)  # (B,)
-        ended = torch.isin(drawn, stop)  # (B,)
+        if len(stop):
+            drawn = torch.where(ended, window[:, -1], drawn)  # (B,)
+            ended = torch.isin(drawn, stop)  # (B,)
 
         # What was drawn is part of the text now, and on its way to the reader.
-        sequence = torch.cat([sequence, drawn[:, None]], dim=1)  # (B, N + 1)
+        window = torch.cat([window, drawn[:, None]], dim=1)  # (B, N + 1)
+        if window.size(1) > context_length:
+            # Too long: the window moves, and with it the position of every token; no cache can help.
+            window = window[:, 1:]  # (B, N)
+            cache = None
         yield drawn if is_batch else drawn[0]
-        if ended.all():
+        if len(stop) and ended.all():
             return
 
 
@@ -271,6 +290,22 @@ def read_once(prompt: Tensor, times: int, model: GPT, cache: list[KVCache] | Non
         for layer in cache:
             layer.repeat(times)
     return prompt.expand(times, -1)
+
+
+def read(model: GPT, window: Tensor, cache: list[KVCache] | None) -> Tensor:
+    """The scores for what follows a window (B, N) of at most context_length tokens: (B, V)."""
+    # Only what the cache does not hold has to be read.
+    unread = window if cache is None else window[:, cache[0].length :]  # (B, T)
+    return model(unread, cache=cache)[:, -1]
+
+
+def choose(logits: Tensor, settings: dict, generator: torch.Generator | None) -> Tensor:
+    """A token for each row of scores (B, V): the likeliest at temperature 0, else one that is drawn; (B,)."""
+    check_logits(logits)
+    if settings["temperature"] == 0:
+        return logits.argmax(-1)
+    probabilities = distribution(logits, **settings)  # (B, V)
+    return throw(probabilities.cpu().double(), generator).to(logits.device)
 
 
 @torch.no_grad()
@@ -294,12 +329,12 @@ def next_logits(model: GPT, sequence: Tensor, cache: list[KVCache] | None = None
         raise ValueError(f"sequence must be a tensor of token ids (B, N); got {got}")
     context_length = model.config.context_length
     sequence = sequence.to(model.head.weight.device)
-    with evaluating(model):
-        # Too long: the window moves, and with it the position of every token; no cache can help.
-        if cache is None or sequence.size(1) > context_length:
-            return model(sequence[:, -context_length:])[:, -1]
-        # Else only what is new has to be read.
-        return model(sequence[:, model.check_cache(cache) :], cache=cache)[:, -1]
+    model.check_cache(cache)
+    # Too long: the window has moved, and with it the position of every token; no cache can help.
+    if sequence.size(1) > context_length:
+        sequence, cache = sequence[:, -context_length:], None
+    with evaluating(model.modules()):
+        return read(model, sequence, cache)
 
 
 def complete(model: GPT, tokenizer: Tokenizer, text: str, max_new_tokens: int = 50, **settings) -> str:

@@ -1,5 +1,6 @@
-"""What several test files need: the repository's root, the built site, a browser."""
+"""What several test files need: the repository's root, the built site, a browser, the JavaScript that computes."""
 
+import base64
 import os
 import shutil
 import subprocess
@@ -14,8 +15,10 @@ import torch
 from filelock import FileLock
 
 from minigpt import pretrained
+from minigpt.widgets.explorer import IMPORT
 
 ROOT = Path(__file__).resolve().parents[1]
+BROWSER = ROOT / "minigpt" / "browser"
 REPOSITORY = "https://github.com/some-teacher/gpt-course"
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -102,3 +105,17 @@ def browser():
             pytest.skip(reason)
         yield running
         running.close()
+
+
+@pytest.fixture(scope="module")
+def arithmetic(browser):
+    """A function that runs a body in the browser, with the modules of minigpt/browser as m and its argument as a.
+
+    JSON has no -Infinity: null stands for it.
+    """
+    page = browser.new_page()
+    source = "".join(IMPORT.sub("", path.read_text(encoding="utf-8")) for path in sorted(BROWSER.glob("*.js")))
+    address = f"data:text/javascript;base64,{base64.b64encode(source.encode()).decode()}"
+    page.evaluate(f"import('{address}').then((module) => {{ window.m = module; }})")
+    yield lambda body, argument=None: page.evaluate(f"(a) => {{ {body} }}", argument)
+    page.close()

@@ -9,6 +9,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import chapters
 import nbformat
 import pytest
 import torch
@@ -20,9 +21,6 @@ import minigpt
 from minigpt import CONFIGS, GPT, GPTConfig
 from minigpt.pretrained import to_gpt2_config, to_gpt2_weights
 from minigpt.sampling import generate
-
-sys.path.insert(0, str(ROOT / "tools"))
-import chapters  # noqa: E402
 
 CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
 names = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
@@ -108,6 +106,15 @@ def test_a_chapter_that_fails_keeps_its_file(tmp_path):
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# no Colab cell")]), path)
     with pytest.raises(ValueError, match="the first cell must be the Colab cell"):
         chapters.run(path)
+
+
+def test_what_is_printed_in_pieces_is_stored_as_one(tmp_path):
+    source = "import time\nfor word in 'ab':\n    print(word, flush=True)\n    time.sleep(0.5)"
+    cells = [nbformat.v4.new_code_cell(chapters.colab_cell()), nbformat.v4.new_code_cell(source)]
+    path = tmp_path / "pieces.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    chapters.run(path)
+    assert [output.text for output in nbformat.read(path, as_version=4).cells[1].outputs] == ["a\nb\n"]
 
 
 @pytest.mark.long

@@ -61,6 +61,9 @@ def calls(attention, model, sampling, evaluation, trainer):
     yield cached_gpt(), T, PAST + T
     prompts = torch.randint(CONFIG.vocab_size, (LETTERS["B"], N))
     yield lambda: list(sampling.generate(gpt, prompts, 1, use_cache=False)), N, N
+    yield lambda: sampling.next_logits(gpt, prompts), N, N
+    full = model.GPT(CONFIG.but(context_length=N))  # its window moves
+    yield lambda: list(sampling.generate(full, prompts, 1, temperature=0, stop=0, use_cache=False)), N, N
     yield lambda: list(sampling.generate(gpt, prompts[0], 1, n_samples=LETTERS["B"], use_cache=False)), N, N
     for scores in torch.randn(LETTERS["B"], LETTERS["V"]), torch.randn(LETTERS["V"]):
         yield lambda scores=scores: sampling.next_token_probabilities(scores), N, N

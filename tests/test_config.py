@@ -128,7 +128,7 @@ def test_heads_of_a_width_beyond_all_bounds_are_answered_too():
 
 @pytest.mark.parametrize("value", [None, 5, {"n_layers": 2}, ["gpt2"], "gpt9", np.int64(3), "x" * 10**6])
 def test_what_is_no_configuration_is_refused_in_a_short_sentence(value):
-    with pytest.raises((TypeError, ValueError), match="^config must be a GPTConfig or one of mini, .*; got ") as caught:
+    with pytest.raises((TypeError, ValueError), match="^config must be a GPTConfig or one of tiny, .*; got ") as caught:
         configuration(value)
     assert len(str(caught.value)) < 1_000
 
@@ -190,5 +190,5 @@ def test_gpt3_family_is_the_papers_table(name):
 
 def test_every_family_is_complete():
     gpt2 = {"gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"}
-    assert set(CONFIGS) == {"mini", "shakespeare", "homework"} | gpt2 | set(TABLE)
+    assert set(CONFIGS) == {"tiny", "mini", "shakespeare", "homework"} | gpt2 | set(TABLE)
     assert {name: CONFIGS[name].d_head for name in gpt2} == dict.fromkeys(gpt2, 64)

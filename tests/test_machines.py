@@ -11,14 +11,12 @@ import sys
 import threading
 import zipfile
 
+import machines
 import nbformat
 import pytest
-from conftest import ROOT, QuietHandler
+import torch_index
+from conftest import QuietHandler
 from hanging import interrupted
-
-sys.path.insert(0, str(ROOT / "tools"))
-import machines  # noqa: E402
-import torch_index  # noqa: E402
 
 
 @pytest.fixture

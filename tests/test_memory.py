@@ -1,15 +1,15 @@
 import ast
-import importlib
 import json
 import math
 import re
-import sys
 from contextlib import nullcontext
 
+import gpu_memory as gpu_memory_benchmark
 import nbformat
 import numpy as np
 import pytest
 import torch
+import training_memory as training_memory_benchmark
 from conftest import ROOT
 from gpu_operators import gpu_operators, tracked_peak, without_numbers
 from hanging import interrupted
@@ -30,18 +30,6 @@ from minigpt.memory.measured import PHASES, Step, kept_by_forward, trace
 from minigpt.parameters import count_params, parameter_shapes
 
 HOMEWORK = CONFIGS["homework"]
-
-
-def benchmark(name):
-    """A program of benchmarks/ as a module."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.pop(0)
-
-
-training_memory_benchmark, gpu_memory_benchmark = benchmark("training_memory"), benchmark("gpu_memory")
 
 
 @st.composite

@@ -1,6 +1,5 @@
 """MemoryExplorer: its arithmetic against Python's, to the byte, and itself on a page, moved as readers do."""
 
-import base64
 import json
 import random
 import re
@@ -19,7 +18,6 @@ from minigpt.config import ACTIVATIONS
 from minigpt.memory import MOMENTS, OPTIMIZERS, PRECISIONS, in_gigabytes, training_memory
 from minigpt.page import plots
 from minigpt.widgets import MemoryExplorer
-from minigpt.widgets.explorer import IMPORT
 
 BROWSER = Path(widgets.__file__).parents[1] / "browser"
 RUNTIME = (ROOT / "book" / "site_static" / "widgets.js").read_text(encoding="utf-8")
@@ -57,7 +55,7 @@ def test_a_shorter_context_takes_the_whole_of_it():
 @pytest.mark.parametrize(
     "trait, value, message",
     [
-        ("config_name", "gpt5", "config_name must be one of mini, shakespeare"),
+        ("config_name", "gpt5", "config_name must be one of tiny, mini, shakespeare"),
         ("sequence_length", 1_025, "sequence_length must be at most context_length=1024; got 1025"),
         ("sequence_length", 0, "sequence_length must be at least 1; got 0"),
         ("batch_size", 0, "batch_size must be at least 1; got 0"),
@@ -85,8 +83,8 @@ def test_a_refused_setting_leaves_the_one_before(trait, value, message):
 @pytest.mark.parametrize(
     "make, error, message",
     [
-        (lambda: MemoryExplorer(5), TypeError, "config must be a GPTConfig or one of mini"),
-        (lambda: MemoryExplorer("gpt5"), ValueError, "config must be a GPTConfig or one of mini"),
+        (lambda: MemoryExplorer(5), TypeError, "config must be a GPTConfig or one of tiny, mini"),
+        (lambda: MemoryExplorer("gpt5"), ValueError, "config must be a GPTConfig or one of tiny, mini"),
         (lambda: MemoryExplorer("mini", batch=2), TypeError, "settings must be among attention, batch_size"),
         (lambda: MemoryExplorer("mini", device="cpu", attention="fused", precision="bf16"), ValueError, "attention"),
         (lambda: MemoryExplorer(CONFIGS["gpt3-175b"].but(n_layers=1_000)), ValueError, "less than 2^53 bytes"),
@@ -106,18 +104,6 @@ def test_settings_that_become_impossible_together_raise_when_asked():
 
 
 # The arithmetic alone, in the browser
-
-
-@pytest.fixture(scope="module")
-def arithmetic(browser):
-    """A function that runs a body with the module as m."""
-    page = browser.new_page()
-    files = [(BROWSER / name).read_text(encoding="utf-8") for name in ("parameters.js", "memory.js")]
-    source = "".join(IMPORT.sub("", text) for text in files).encode()
-    address = f"data:text/javascript;base64,{base64.b64encode(source).decode()}"
-    page.evaluate(f"import('{address}').then((module) => {{ window.m = module; }})")
-    yield lambda body, argument=None: page.evaluate(f"(a) => {{ {body} }}", argument)
-    page.close()
 
 
 def random_config(choose):
@@ -306,7 +292,7 @@ def check_result(result, memory, device):
         ]
         assert row["widths"] == pytest.approx([row["width"] * size / total for size in sizes], abs=4)
     assert [number(size) for _, size, _ in result["parts"]] == [getattr(peak, f"{part}_bytes") for part in PARTS]
-    assert sum(number(share.rstrip(" %")) for *_, share in result["parts"]) == pytest.approx(100, abs=0.3)
+    assert sum(number(share.rstrip("\N{NO-BREAK SPACE}%")) for *_, share in result["parts"]) == pytest.approx(100, abs=0.3)
     if device == "cpu":
         assert result["cards"] == [] and len(result["headline"]) == 1
         return

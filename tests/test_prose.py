@@ -4,17 +4,14 @@ import ast
 import functools
 import random
 import re
-import sys
 
+import chapters
 import nbformat
 import pytest
 from conftest import ROOT
+from prose import accepted, faults, pages
 
 from minigpt.page import prose
-
-sys.path.insert(0, str(ROOT / "tools"))
-import chapters  # noqa: E402
-from prose import accepted, faults, pages  # noqa: E402
 
 PAGES = pages()
 names = pytest.mark.parametrize("path", PAGES, ids=lambda path: f"{path.parent.name}/{path.name}")

@@ -19,7 +19,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from minigpt import GPT, GPTConfig, pretrained
+from minigpt import GPT, GPTConfig, pretrained, sampling
 from minigpt.model import evaluating
 from minigpt.sampling import (
     complete,
@@ -362,10 +362,41 @@ def test_dropout_is_off_while_generating_and_modes_are_kept(model):
     modes = [module.training for module in model.modules()]
     assert tokens_of(generate(model, [1], 8, seed=0)) == tokens_of(generate(model, [1], 8, seed=0))
     assert [module.training for module in model.modules()] == modes
-    with pytest.raises(RuntimeError, match="inside"), evaluating(model):
+    with pytest.raises(RuntimeError, match="inside"), evaluating(model.modules()):
         assert not any(module.training for module in model.modules())
         raise RuntimeError("inside")
     assert [module.training for module in model.modules()] == modes
+
+
+def test_arguments_are_checked_once_and_modules_looked_up_once(model, monkeypatch):
+    names = ("check_model", "check_settings", "check_generator", "check_prompt", "check_probabilities")
+    counts = dict.fromkeys(names, 0)
+
+    def counted(name, check):
+        def count(*args):
+            counts[name] += 1
+            return check(*args)
+
+        return count
+
+    for name in counts:
+        monkeypatch.setattr(sampling, name, counted(name, getattr(sampling, name)))
+    walks, modules = [], model.modules
+    monkeypatch.setattr(model, "modules", lambda: walks.append(1) or modules())
+    for knobs in ({"temperature": 0}, {"temperature": 0.7, "top_k": 5, "top_p": 0.9, "min_p": 0.1, "seed": 0}):
+        counts.update(dict.fromkeys(counts, 0))
+        walks.clear()
+        list(generate(model, [1, 2], 20, **knobs))
+        assert set(counts.values()) <= {0, 1} and len(walks) == 1
+
+
+def test_a_model_that_is_trained_between_two_tokens_still_drops_nothing_while_it_generates(model):
+    expected = tokens_of(generate(model.eval(), [1, 2], 8, seed=0))
+    drawn = []
+    for token in generate(model, [1, 2], 8, seed=0):
+        drawn.append(int(token))
+        model.train()
+    assert drawn == expected and model.training
 
 
 def test_a_text_ends_with_a_stop_token_and_a_batch_with_its_last(model):

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import chapters
 import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
@@ -17,9 +18,6 @@ from IPython.core.interactiveshell import InteractiveShell
 from test_site import CHAPTERS, broken_links, soup
 from traitlets.config import Config
 from watched import Watched
-
-sys.path.insert(0, str(ROOT / "tools"))
-import chapters  # noqa: E402
 
 FORK = "https://github.com/Another-Teacher/my.course"
 NO_ADDRESS = "https://github.com/your_account/minigpt"

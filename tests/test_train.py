@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import ROOT
+import train_shipped
 from safetensors import SafetensorError
 
 import minigpt.train.cli as cli_module
@@ -36,9 +36,6 @@ from minigpt.train.checkpoint import (
 from minigpt.train.evaluation import evaluate
 from minigpt.train.metrics import COLUMNS, MetricsFile, read_metrics
 from minigpt.train.parallel import Processes
-
-sys.path.insert(0, str(ROOT / "tools"))
-import train_shipped  # noqa: E402
 
 TINY = GPTConfig(vocab_size=300, context_length=16, d_model=32, n_heads=2, n_layers=2)
 QUICK = TrainConfig(
@@ -211,7 +208,7 @@ def test_numpys_numbers_are_numbers():
 def test_what_does_not_fit_together_is_named(data, tmp_path):
     with pytest.raises(ValueError, match="vocab_size must be the data's, 300; got 1024"):
         train("mini", data, QUICK, tmp_path / "run")
-    with pytest.raises(ValueError, match="config must be a GPTConfig or one of mini"):
+    with pytest.raises(ValueError, match="config must be a GPTConfig or one of tiny, mini"):
         train("maxi", data)
     with pytest.raises(ValueError, match="tokens must be more than context_length=50000"):
         train(TINY.but(context_length=50_000), data, QUICK)
@@ -866,7 +863,7 @@ def test_an_unknown_tracker_is_named(data, tmp_path):
 @pytest.mark.long
 def test_the_command_line_says_what_is_wrong_without_a_traceback(tmp_path):
     for arguments, message in [
-        (["--config", "maxi"], "error: --config must be one of mini"),
+        (["--config", "maxi"], "error: --config must be one of tiny, mini"),
         (["--config", "mini", "--data", "nowhere.txt"], 'error: source must be "shakespeare", a file'),
         (["--config", "mini", "--steps", "0"], "error: steps must be at least 1; got 0"),
         (["--config", "mini", "--parallel", "ddp"], "error: parallel='ddp' must be started by torchrun"),
@@ -891,6 +888,7 @@ def test_the_command_line_says_what_is_wrong_without_a_traceback(tmp_path):
             main(["--out", str(tmp_path / "out"), *arguments])
         assert str(caught.value).startswith(message)
         assert "\n" not in str(caught.value)
+        assert not (tmp_path / "out").exists()
 
 
 def test_training_can_be_imported_where_there_is_no_fcntl():

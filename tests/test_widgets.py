@@ -3,13 +3,16 @@
 import base64
 import copy
 import json
+import math
 import random
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
+import chapters
 import nbformat
 import numpy as np
 import pytest
@@ -17,22 +20,18 @@ import torch
 import traitlets
 from axe_playwright_python.sync_playwright import Axe
 from chance import p_value
-from conftest import ROOT
+from conftest import BROWSER, ROOT
 from watched import Watched
 
 import minigpt.widgets as widgets
 from minigpt import CONFIGS, GPT, GPTConfig, pretrained
 from minigpt.memory import training_memory
-from minigpt.parameters import count_params, params_by_group
+from minigpt.parameters import count_params, parameter_shapes, params_by_group
 from minigpt.sampling import entropy_bits, next_logits, next_token_probabilities
 from minigpt.widgets import AttentionExplorer, ParameterExplorer, SamplingExplorer
 from minigpt.widgets.explorer import bundle
 
-sys.path.insert(0, str(ROOT / "tools"))
-import chapters  # noqa: E402
-
 FOLDER = Path(widgets.__file__).parent
-BROWSER = FOLDER.parent / "browser"
 RUNTIME = ROOT / "book" / "site_static" / "widgets.js"
 STATE = "application/vnd.jupyter.widget-state+json"
 NASTY = [
@@ -50,7 +49,7 @@ NASTY = [
 
 def test_all_code_together_is_small():
     files = [*FOLDER.glob("*.js"), *FOLDER.glob("*.css"), *BROWSER.glob("*.js"), RUNTIME]
-    assert len(files) == 10 and sum(path.stat().st_size for path in files) < 60_000
+    assert len(files) == 10 and sum(path.stat().st_size for path in files) < 70_000
 
 
 def test_a_front_end_is_one_module_without_imports():
@@ -140,8 +139,8 @@ SMALL = (GPT(CONFIGS["mini"].but(n_layers=1)), pretrained.load_tokenizer("shakes
         (lambda: SamplingExplorer(ROW, [1, 2, 3]), TypeError, "tokens must be a sequence of texts; got 1 (int)"),
         (lambda: SamplingExplorer({"a": "x"}, ["x"]), TypeError, "logits must be tensors of numbers; got 'x'"),
         (lambda: SamplingExplorer({"a": torch.zeros(1).cfloat()}, ["x"]), TypeError, "got torch.complex64"),
-        (lambda: ParameterExplorer(5), TypeError, "config must be a GPTConfig or one of mini"),
-        (lambda: ParameterExplorer("gpt5"), ValueError, "config must be a GPTConfig or one of mini, shakespeare"),
+        (lambda: ParameterExplorer(5), TypeError, "config must be a GPTConfig or one of tiny, mini"),
+        (lambda: ParameterExplorer("gpt5"), ValueError, "config must be a GPTConfig or one of tiny, mini, shakespeare"),
         (lambda: ParameterExplorer(CONFIGS["mini"].but(bias=False)), ValueError, "config must have biases and d_ff"),
         (lambda: AttentionExplorer([torch.eye(3)[None]], list("ab")), ValueError, "weights must be (H, 2, 2) in every"),
         (lambda: AttentionExplorer([], list("ab")), ValueError, "for 2 tokens; got []"),
@@ -250,17 +249,6 @@ def test_no_cut_can_be_said_by_none():
 # The arithmetic alone, in the browser
 
 
-@pytest.fixture(scope="module")
-def arithmetic(browser):
-    """A function that runs a body with the modules as m. JSON has no -Infinity: null stands for it."""
-    page = browser.new_page()
-    files = [(BROWSER / f"{name}.js").read_bytes() for name in ("sampling", "parameters")]
-    source = base64.b64encode(b"".join(files)).decode()
-    page.evaluate(f"import('data:text/javascript;base64,{source}').then((module) => {{ window.m = module; }})")
-    yield lambda body, argument=None: page.evaluate(f"(a) => {{ {body} }}", argument)
-    page.close()
-
-
 @pytest.mark.parametrize("kind", ["spread", "peaked", "ties", "flat", "ruled out"])
 def test_probabilities_in_javascript_are_pytorchs(kind, arithmetic):
     """2,000 rows of each kind, extremes included."""
@@ -322,6 +310,22 @@ def test_parameters_in_javascript_are_pythons_to_the_last_digit(arithmetic):
         for c in configs
     ]  # fmt: skip
     assert arithmetic("return a.map(m.paramsByGroup);", asked) == [params_by_group(config) for config in configs]
+
+
+def test_sizes_of_parameters_in_javascript_are_those_of_pythons_shapes(arithmetic):
+    configs = [config for config in CONFIGS.values() if config.n_layers < 50]
+    configs += [CONFIGS["mini"].but(bias=False), CONFIGS["mini"].but(tie_weights=False, d_ff=7)]
+    found = arithmetic("return a.map(m.parameterSizes);", [asdict(config) for config in configs])
+    assert found == [[math.prod(shape) for shape in parameter_shapes(config).values()] for config in configs]
+
+
+def test_the_order_of_scores_in_javascript_is_pytorchs(arithmetic):
+    """With equal scores too, the likeliest token is the first of them, as in Python."""
+    rows = [*torch.randn(20, 50).tolist(), *torch.randint(3, (20, 50)).float().tolist()]
+    orders = arithmetic("return a.map((row) => [...m.ascending(Float64Array.from(row))]);", rows)
+    for row, order in zip(rows, orders, strict=True):
+        assert order == torch.tensor(row).argsort(descending=True, stable=True).flip(0).tolist()
+        assert order[-1] == next_token_probabilities(torch.tensor(row), temperature=0).argmax()
 
 
 def test_draws_in_javascript_are_distributed_as_the_probabilities(arithmetic):
@@ -590,7 +594,7 @@ def test_what_is_cut_is_shown_as_cut(shown):
     page.keyboard.press("Home")
     page.wait_for_function("document.querySelector('.mgw').dataset.survivors === '1'")
     rows = page.locator(".mgw tbody tr")
-    assert "100.0 %" in rows.nth(0).inner_text() and "cut" in rows.nth(1).inner_text()
+    assert "100.0\N{NO-BREAK SPACE}%" in rows.nth(0).inner_text() and "cut" in rows.nth(1).inner_text()
     assert rows.nth(1).locator(".mgw-cut").bounding_box()["width"] > 3 and rows.nth(0).locator(".mgw-cut").is_hidden()
     assert "mgw-out" in rows.nth(-1).get_attribute("class")
 

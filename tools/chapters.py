@@ -69,7 +69,9 @@ def run(path: Path) -> None:
     asked = [(question, nbformat.v4.new_code_cell(question.source)) for question in questions(notebook)]
     for question, asking in reversed(asked):
         notebook.cells.insert(question.behind + 1, asking)
-    NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(ROOT)}}).execute()
+    # Where a stream is cut into pieces depends on timing, so they are joined.
+    where = {"metadata": {"path": str(ROOT)}}
+    NotebookClient(notebook, timeout=900, coalesce_streams=True, resources=where).execute()
     for cell in notebook.cells:
         cell.metadata.pop(NUMBERS, None)
     for question, asking in asked:
@@ -82,7 +84,6 @@ def run(path: Path) -> None:
     for number, cell in enumerate(code_cells, 1):
         cell.metadata.pop("execution", None)
         cell.execution_count = number
-        cell.outputs = merged(cell.outputs)
         for output in cell.outputs:
             if "execution_count" in output:
                 output.execution_count = number
@@ -168,18 +169,6 @@ def numbered(text: str, ids: list[str]) -> str:
     for number, random_id in enumerate(ids, 1):
         text = text.replace(random_id, f"{number:032x}")
     return text
-
-
-def merged(outputs: list) -> list:
-    """Outputs with neighbouring pieces of one stream joined: where they were cut depends on timing."""
-    joined = []
-    for output in outputs:
-        before = joined[-1] if joined else None
-        if before and output.output_type == before.output_type == "stream" and output.name == before.name:
-            before.text += output.text
-        else:
-            joined.append(output)
-    return joined
 
 
 def main() -> None:

@@ -30,4 +30,6 @@ addEventListener("beforeprint", () => {
   theme = root.dataset.theme;
   root.dataset.theme = "light";
 });
-addEventListener("afterprint", () => { root.dataset.theme = theme; });
+addEventListener("afterprint", () => {
+  root.dataset.theme = theme;
+});

@@ -15,8 +15,8 @@ export function paramsByGroup({ vocabSize: V, contextLength, dModel: C, nLayers:
 /** How many numbers each parameter has, in the model's order. */
 export function parameterSizes({ vocab_size: V, context_length, d_model: C, n_layers: L, d_ff: F, bias, tie_weights }) {
   const withBias = (rows, columns = 1) => (bias ? [rows * columns, rows] : [rows * columns]);
-  const projections = Array(4).fill(withBias(C, C)).flat();
+  const repeated = (sizes, times) => Array.from({ length: times }, () => sizes).flat();
+  const projections = repeated(withBias(C, C), 4);
   const block = [...withBias(C), ...projections, ...withBias(C), ...withBias(F, C), ...withBias(C, F)];
-  const blocks = Array(L).fill(block).flat();
-  return [V * C, context_length * C, ...blocks, ...withBias(C), ...(tie_weights ? [] : [V * C])];
+  return [V * C, context_length * C, ...repeated(block, L), ...withBias(C), ...(tie_weights ? [] : [V * C])];
 }

@@ -2,7 +2,7 @@
 // The tests hold the two against each other.
 
 /** Probabilities exp(score) / Σ exp(scores); a score of -Infinity gets 0. */
-export function softmax(scores) {
+function softmax(scores) {
   let largest = -Infinity;
   for (const score of scores) if (score > largest) largest = score;
   const probabilities = new Float64Array(scores.length);

@@ -19,6 +19,7 @@ from itertools import groupby
 
 import matplotlib as mpl
 import torch
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, PathPatch
@@ -305,11 +306,7 @@ def curves(
         if log:
             ax.set_xscale("log")
             ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-        left = ax.get_xlim()[0]
-        for name, value in (levels or {}).items():
-            ax.axhline(value, color=INK, linewidth=0.8, linestyle=(0, (2, 3)))
-            at = {"xytext": (3, 2), "textcoords": "offset points", "fontsize": 8}
-            ax.annotate(name, (left, value), **at)
+        draw_levels(ax, levels or {}, ax.get_xlim()[0], xytext=(3, 2))
         ax.set_xlabel(xlabel)
         ax.set_ylabel(ylabel)
         if len(series) > 1:
@@ -317,6 +314,18 @@ def curves(
     said = [f"{n}: from {y[0]:,.{decimals}f} to {y[-1]:,.{decimals}f}" for n, (_, y) in series.items()]
     said += [f"{name} is at {value:,.{decimals}f}" for name, value in (levels or {}).items()]
     return Picture(figure, f"{ylabel} against {xlabel}. {'; '.join(said)}.")
+
+
+def draw_levels(ax: Axes, levels: Mapping[str, float], x: float, **where) -> None:
+    """Draw values to compare with: a dashed line across for each, its name above it at x, the highest first.
+
+    Args:
+        where: how a name lies from there, as matplotlib's `annotate` takes it.
+    """
+    for value in levels.values():
+        ax.axhline(value, color=INK, linewidth=0.8, linestyle=(0, (2, 3)))
+    for name, value in sorted(levels.items(), key=lambda level: -level[1]):
+        ax.annotate(name, (x, value), textcoords="offset points", fontsize=8, **where)
 
 
 def step_memory(trace: Trace, predicted_bytes: int, least_bytes: int = 1_000) -> Picture:
@@ -347,11 +356,8 @@ def step_memory(trace: Trace, predicted_bytes: int, least_bytes: int = 1_000) ->
             ax.step(x, values, where="post", color=colour, lw=1.4, label=phase)
             said.append(f"{phase}: at most {max(values):,.1f}, at its end {values[-1]:,.1f}")
             place, last = place + len(values) - 1, values[-1]
-        ax.axhline(start, color=INK, linewidth=0.8, linestyle=(0, (2, 3)))
-        ax.axhline(predicted_bytes / 1e6, color=INK, linewidth=0.8, linestyle=(0, (2, 3)))
-        at = {"xytext": (0, 3), "textcoords": "offset points", "ha": "right", "fontsize": 8}
-        ax.annotate("predicted peak", (place, predicted_bytes / 1e6), **at)
-        ax.annotate("before the step", (place, start), **at)
+        levels = {"before the step": start, "predicted peak": predicted_bytes / 1e6}
+        draw_levels(ax, levels, place, xytext=(0, 3), ha="right")
         ax.set_xlim(0, place)
         ax.set_ylim(0, 1.1 * predicted_bytes / 1e6)
         ax.set_xlabel("allocations and releases, in the order of time")

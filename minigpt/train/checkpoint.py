@@ -7,8 +7,8 @@ the run needs. It replaces the one before it in a single step. Nothing is unpick
 import json
 import math
 import zlib
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -114,10 +114,11 @@ def training_state(model: nn.Module, optimizer: torch.optim.Optimizer | None, ke
     return tensors
 
 
-def only_run_in(folder: Path) -> AbstractContextManager[Callable[[], None]]:
+@contextmanager
+def only_run_in(folder: Path) -> Iterator[Callable[[], None]]:
     """Let no other process train into a folder meanwhile; a killed process lets go of it.
 
-    Within it, what it yields is called before each write: see `files.locked`.
+    What it yields is to be called before each write: see `files.locked`.
 
     Raises:
         RuntimeError: another does already.
@@ -125,8 +126,17 @@ def only_run_in(folder: Path) -> AbstractContextManager[Callable[[], None]]:
     """
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"out must be a folder; got {str(folder)!r}, which is none")
+    is_new, lock = not folder.exists(), folder / ".lock"
     folder.mkdir(parents=True, exist_ok=True)
-    return locked(folder / ".lock", f"{folder} must be free; another process is training into it")
+    try:
+        with locked(lock, f"{folder} must be free; another process is training into it") as stay_alone:
+            yield stay_alone
+    finally:
+        # A run that was refused before it wrote anything leaves no folder behind.
+        with suppress(OSError):
+            if is_new and [path.name for path in folder.iterdir()] == [lock.name]:
+                lock.unlink()
+                folder.rmdir()
 
 
 @torch.no_grad()

@@ -78,7 +78,7 @@ def evaluate(
     T = model.config.context_length
     sums = torch.zeros(4, dtype=torch.float64)
     token_bytes = token_bytes.to(processes.device)
-    with torch.no_grad(), evaluating(model), autocast or nullcontext():
+    with torch.no_grad(), evaluating(model.modules()), autocast or nullcontext():
         for inputs, targets in processes.share(batched(windows(tokens, T), batch_size, T)):
             inputs, targets = inputs.to(processes.device), targets.to(processes.device)
             logits = model(inputs)  # (B, T, V)

@@ -102,6 +102,7 @@ class TrainConfig:
 #: How the configurations of those names are trained, if nothing else is said.
 RECIPES: Mapping[str, TrainConfig] = MappingProxyType(
     {
+        "tiny": TrainConfig(batch_size=8),
         "mini": TrainConfig(learning_rate=4e-3, final_share=0.05),
         "shakespeare": TrainConfig(
             steps=9_000,

@@ -96,7 +96,7 @@ class AttentionExplorer(Explorer):
         if max(layers) > L:
             raise ValueError(f"layers must be from 1 to {L}; got {layers}")
         check_bytes(len(layers), model.config.n_heads, len(ids))
-        with evaluating(model):
+        with evaluating(model.modules()):
             tokens = torch.tensor([ids], device=model.head.weight.device)
             weights = [layer[0] for layer in model.attention_weights(tokens)]
         chosen = [weights[layer - 1] for layer in layers]

@@ -12,7 +12,7 @@ export function element(tag, attributes = {}, ...children) {
 export const number = (value, decimals = 0) =>
   value.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
 
-export const percent = (share) => `${number(100 * share, 1)} %`;
+export const percent = (share) => `${number(100 * share, 1)}\u00a0%`; // which no line breaks
 
 /** A token with its spaces and line breaks made visible. */
 export const visible = (token) => token.replaceAll(" ", "·").replaceAll("\n", "⏎");
@@ -28,8 +28,12 @@ export const range = (first, last) => Array.from({ length: last - first + 1 }, (
 
 /** The frame of a widget: a named group that keeps its keys from the notebook around it. */
 export function frame(el, label) {
-  const root = element("div",
-    { class: "mgw", role: "group", "aria-label": label, "data-lm-suppress-shortcuts": "true" });
+  const root = element("div", {
+    class: "mgw",
+    role: "group",
+    "aria-label": label,
+    "data-lm-suppress-shortcuts": "true",
+  });
   root.addEventListener("keydown", (event) => {
     if (!event.ctrlKey && !event.metaKey && !event.altKey && !event.shiftKey) event.stopPropagation();
   });
@@ -77,6 +81,9 @@ export function liveText() {
   };
   return { node, say, stop };
 }
+
+/** The values of several traits, by their names. */
+export const settingsOf = (model, traits) => Object.fromEntries(traits.map((trait) => [trait, model.get(trait)]));
 
 /** Set a trait, here and in the kernel if there is one. */
 export function assign(model, trait, value) {

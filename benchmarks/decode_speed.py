@@ -1,0 +1,116 @@
+"""The speed of generation: our GPT and Hugging Face's, the same weights, one sequence, the likeliest token each time.
+
+    python benchmarks/decode_speed.py
+
+Both continue the same prompt with a key-value cache, in turns, and must write the same tokens in 32 bits. A token
+can't be faster than its bytes can be read: every weight once (of the embeddings one row), and the keys and values so
+far. The speed of memory is measured by summing up a tensor that no cache holds. Results go to
+results/decode_speed.json.
+"""
+
+import argparse
+import statistics
+import time
+
+import torch
+import transformers
+from store import measured_on, store
+from transformers import GPT2LMHeadModel
+
+from minigpt import GPT, GPTConfig
+from minigpt.pretrained import to_gpt2_config, to_gpt2_weights
+from minigpt.sampling import generate
+
+#: Name, configuration, new tokens.
+CASES = [
+    ("6 layers of 256", GPTConfig(vocab_size=1_024, context_length=256, d_model=256, n_heads=4, n_layers=6), 200),
+    ("12 layers of 768", GPTConfig(vocab_size=50_257, context_length=256, d_model=768, n_heads=12, n_layers=12), 50),
+]
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+PROMPT = list(range(1, 9))
+ROUNDS = 5
+
+
+def ours(model: GPT, new_tokens: int) -> list[int]:
+    return [int(token) for token in generate(model, PROMPT, new_tokens, temperature=0, progress=False)]
+
+
+def theirs(model: GPT2LMHeadModel, new_tokens: int) -> list[int]:
+    prompt = torch.tensor([PROMPT])
+    how = {"max_new_tokens": new_tokens, "min_new_tokens": new_tokens, "do_sample": False, "pad_token_id": 0}
+    return model.generate(prompt, attention_mask=torch.ones_like(prompt), **how)[0, len(PROMPT) :].tolist()
+
+
+def hugging_face(model: GPT) -> GPT2LMHeadModel:
+    """Hugging Face's model with our weights."""
+    made = GPT2LMHeadModel(transformers.GPT2Config(**to_gpt2_config(model.config)))
+    missing, unexpected = made.load_state_dict(to_gpt2_weights(model), strict=False)
+    assert not unexpected and set(missing) <= {"lm_head.weight"}, (missing, unexpected)
+    made.tie_weights()
+    made.generation_config.eos_token_id = None
+    return made.eval()
+
+
+def bytes_of_a_token(model: GPT, new_tokens: int) -> int:
+    """What has to be read for a token in the middle of the text."""
+    config, size = model.config, model.head.weight.element_size()
+    weights = sum(p.numel() for p in model.parameters()) - config.context_length * config.d_model
+    keys_and_values = 2 * config.n_layers * config.d_model * (len(PROMPT) + new_tokens // 2)
+    return size * (weights + keys_and_values)
+
+
+def memory_speed() -> float:
+    """Bytes a second that this machine reads with these threads: the median of several sums over half a gigabyte."""
+    tensor, seconds = torch.ones(2**27), []
+    for _ in range(9):
+        began = time.perf_counter()
+        tensor.sum()
+        seconds.append(time.perf_counter() - began)
+    return tensor.nbytes / statistics.median(seconds)
+
+
+def measure(config: GPTConfig, new_tokens: int, dtype: torch.dtype) -> dict:
+    torch.manual_seed(0)
+    model = GPT(config).to(dtype).eval()
+    ways = {"minigpt": (ours, model), "huggingface": (theirs, hugging_face(model).to(dtype))}
+    milliseconds, texts = {name: [] for name in ways}, {}
+    for turn in range(1 + ROUNDS):  # the first to warm up
+        for name in list(ways)[:: 1 if turn % 2 else -1]:
+            write, of = ways[name]
+            began = time.perf_counter()
+            texts[name] = write(of, new_tokens)
+            if turn:
+                milliseconds[name].append((time.perf_counter() - began) / new_tokens * 1_000)
+    if dtype == torch.float32:
+        assert texts["minigpt"] == texts["huggingface"], texts
+    read, speed = bytes_of_a_token(model, new_tokens), memory_speed()
+    pairs = zip(milliseconds["minigpt"], milliseconds["huggingface"], strict=True)
+    return {
+        **{f"{name}_ms": round(statistics.median(times), 2) for name, times in milliseconds.items()},
+        **{f"{name}_spread_ms": [round(min(times), 2), round(max(times), 2)] for name, times in milliseconds.items()},
+        "minigpt_is_faster_by": round(statistics.median(theirs / ours for ours, theirs in pairs), 2),
+        "bytes_of_a_token": read,
+        "memory_gb_per_second": round(speed / 1e9, 1),
+        "limit_ms": round(read / speed * 1_000, 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    torch.set_num_threads(parser.parse_args().threads)
+    results = []
+    for name, config, new_tokens in CASES:
+        for precision, dtype in PRECISIONS.items():
+            case = {"case": name, "precision": precision, "vocab_size": config.vocab_size, "new_tokens": new_tokens}
+            results.append(case | {"rounds": ROUNDS} | measure(config, new_tokens, dtype))
+            print(results[-1], flush=True)
+    store(
+        "decode_speed",
+        measured_on(threads=torch.get_num_threads(), transformers=transformers.__version__),
+        results,
+    )
+
+
+if __name__ == "__main__":
+    main()
