@@ -141,7 +141,33 @@ def entropy_bits(probabilities: Tensor) -> Tensor:
     return (probabilities * surprise_bits).sum(-1)
 
 
-def draw(probabilities: Tensor, generator: torch.Generator | None = None) -> Tensor:
+class RandomNumbers:
+    """Random numbers that follow from a seed alone: SplitMix, with 64 bits of state.
+
+    A page in a browser computes the same ones (minigpt/browser/sampling.js), so that one seed gives one text, here and
+    there. Each call returns the next number in [0, 1), a multiple of 2⁻⁵³.
+
+    Args:
+        seed: an int; two that differ by a multiple of 2⁶⁴ give the same numbers.
+
+    Source: Steele, Lea and Flood (2014), figures 16 and 17; the constants are Stafford's variant 13.
+
+    >>> random = RandomNumbers(0)
+    >>> [round(random(), 4) for _ in range(3)]
+    [0.8833, 0.4315, 0.0264]
+    """
+
+    def __init__(self, seed: int):
+        self.state = seed % 2**64
+
+    def __call__(self) -> float:
+        self.state = (self.state + 0x9E3779B97F4A7C15) % 2**64
+        mixed = (self.state ^ self.state >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB % 2**64
+        return ((mixed ^ mixed >> 31) >> 11) / 2**53
+
+
+def draw(probabilities: Tensor, generator: torch.Generator | RandomNumbers | None = None) -> Tensor:
     """Draw one token from each row.
 
     The probabilities are laid end to end, a random point is chosen on the line, and the token it falls
@@ -150,7 +176,7 @@ def draw(probabilities: Tensor, generator: torch.Generator | None = None) -> Ten
 
     Args:
         probabilities: (V,) or (B, V), each row summing to 1, or to any positive number.
-        generator: where random numbers come from; None: PyTorch's global one.
+        generator: the source of random numbers, PyTorch's or `RandomNumbers`; None: PyTorch's global one.
 
     Returns:
         Token ids, () or (B,).
@@ -163,11 +189,15 @@ def draw(probabilities: Tensor, generator: torch.Generator | None = None) -> Ten
     return throw(check_probabilities(probabilities), generator).to(probabilities.device)
 
 
-def throw(probabilities: Tensor, generator: torch.Generator | None) -> Tensor:
+def throw(probabilities: Tensor, generator: torch.Generator | RandomNumbers | None) -> Tensor:
     """`draw` of probabilities that were checked, and are on the CPU in double precision."""
     ends = probabilities.cumsum(-1)
-    device = generator.device if generator else "cpu"
-    share = torch.rand((*ends.shape[:-1], 1), generator=generator, dtype=torch.double, device=device).cpu()
+    shape = (*ends.shape[:-1], 1)
+    if isinstance(generator, RandomNumbers):
+        share = torch.tensor([generator() for _ in range(math.prod(shape))], dtype=torch.double).view(shape)
+    else:
+        device = generator.device if generator else "cpu"
+        share = torch.rand(shape, generator=generator, dtype=torch.double, device=device).cpu()
     point = share * ends[..., -1:]
     return torch.searchsorted(ends, point, right=True).squeeze(-1)
 
@@ -210,8 +240,8 @@ def generate(
             are equally long. A text that begins with nothing begins with `END_OF_TEXT`.
         max_new_tokens: after how many to stop, at least 1. It cuts; the model does not know of it.
         temperature, top_k, top_p, min_p: see `next_token_probabilities`.
-        seed: where the random numbers start, in 64 bits: the same seed, the same text.
-        generator: where random numbers come from, instead of a seed.
+        seed: where `RandomNumbers` start, in 64 bits: the same seed, the same text, here and in the page.
+        generator: the source of random numbers instead of a seed: one of PyTorch's.
         stop: ids after which a sequence ends. In a batch it goes on repeating that token until the
             others have ended, too.
         n_samples: how many texts to draw after a prompt (T,). With a cache it is read once for all of them.
@@ -240,7 +270,7 @@ def generate(
         if generator is not None:
             raise ValueError(f"seed and generator must not be given both; got seed={seed!r} and a generator")
         seed = check_size("seed", seed, most=2**64 - 1, least=-(2**63))
-        generator = torch.Generator().manual_seed(seed)
+        generator = RandomNumbers(seed)
     settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
     cache = model.new_cache() if use_cache else None
     bar = {"disable": is_bar_hidden(progress), "delay": 2 if progress is None else 0}
@@ -414,7 +444,7 @@ def check_model(model) -> None:
 
 def check_generator(generator) -> None:
     """Raise unless `generator` is one, or None."""
-    if generator is not None and not isinstance(generator, torch.Generator):
+    if generator is not None and not isinstance(generator, torch.Generator | RandomNumbers):
         raise TypeError(f"generator must be a torch.Generator; got {generator!r} ({type(generator).__name__})")
 
 

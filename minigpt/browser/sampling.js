@@ -64,14 +64,15 @@ export function entropyBits(probabilities) {
   return bits;
 }
 
-/** A function that returns another random number in [0, 1) at each call; SplitMix (Steele et al. 2014) in 32 bits. */
+/** A function that returns the next random number in [0, 1) at each call; see RandomNumbers in Python. */
 export function randomNumbers(seed) {
-  let state = seed | 0;
+  const in64Bits = (number) => BigInt.asUintN(64, number);
+  let state = in64Bits(BigInt(seed));
   return () => {
-    state = (state + 0x9e3779b9) | 0;
-    let mixed = Math.imul(state ^ (state >>> 16), 0x21f0aaad);
-    mixed = Math.imul(mixed ^ (mixed >>> 15), 0x735a2d97);
-    return ((mixed ^ (mixed >>> 15)) >>> 0) / 2 ** 32;
+    state = in64Bits(state + 0x9e3779b97f4a7c15n);
+    let mixed = in64Bits((state ^ (state >> 30n)) * 0xbf58476d1ce4e5b9n);
+    mixed = in64Bits((mixed ^ (mixed >> 27n)) * 0x94d049bb133111ebn);
+    return Number((mixed ^ (mixed >> 31n)) >> 11n) / 2 ** 53;
   };
 }
 
@@ -90,4 +91,32 @@ export function drawer(probabilities, random) {
     }
     return low;
   };
+}
+
+/**
+ * Let a model go on, one token after the other; see generate in Python. Yields the token, its distribution and the
+ * logits behind it. As long as everything fits, each step reads one position; then the window moves with each token.
+ * @param model a GPT
+ * @param prompt one token at least
+ * @param settings temperature, topK, topP, minP, maxNewTokens, seed (a whole number), stop (ids)
+ */
+export function* generate(model, prompt, { maxNewTokens, seed, stop = [], ...knobs }) {
+  const { context_length, vocab_size: V } = model.config;
+  const random = randomNumbers(seed);
+  let window = prompt.slice(-context_length);
+  let cache = model.newCache();
+  let unread = window;
+  for (let n = 0; n < maxNewTokens; n++) {
+    const logits = model.forward(unread, cache).slice(-V); // (V,)
+    const probabilities = nextTokenProbabilities(logits, knobs);
+    const token = knobs.temperature === 0 ? probabilities.indexOf(1) : drawer(probabilities, random)();
+    window = [...window, token];
+    unread = [token];
+    if (window.length > context_length) {
+      window = window.slice(1);
+      [unread, cache] = [window, model.newCache()];
+    }
+    yield { token, probabilities, logits };
+    if (stop.includes(token)) return;
+  }
 }
