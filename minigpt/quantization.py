@@ -63,16 +63,15 @@ def dequantized(model: GPT) -> GPT:
 def page_file(model: GPT, tokenizer: Tokenizer) -> bytes:
     """A model and its tokenizer as one file in the safetensors format, for minigpt/browser/quantization.js.
 
-    Its tensors have the names of the parameters; a matrix is followed by its factors, `NAME.scale`. What
-    else the page needs is in the header: configuration, tokenizer, version, and a checksum (CRC-32) of the tensors' bytes.
+    Its tensors have the names of the parameters; a matrix has its factors beside it, `NAME.scale`. The header has what
+    else the page needs: configuration, tokenizer, version, and a checksum (CRC-32) of the tensors' bytes.
 
     Raises:
         ValueError: the tokenizer has more tokens than the model, or a weight is not finite.
     """
-    if tokenizer.get_vocab_size() > model.config.vocab_size:
-        raise ValueError(
-            f"tokenizer must have at most the model's {model.config.vocab_size} tokens; got {tokenizer.get_vocab_size()}"
-        )
+    V = model.config.vocab_size
+    if tokenizer.get_vocab_size() > V:
+        raise ValueError(f"tokenizer must have at most the model's {V} tokens; got {tokenizer.get_vocab_size()}")
     tensors = {}
     for name, parameter in model.named_parameters():
         if parameter.dim() == 2:

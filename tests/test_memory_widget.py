@@ -292,7 +292,9 @@ def check_result(result, memory, device):
         ]
         assert row["widths"] == pytest.approx([row["width"] * size / total for size in sizes], abs=4)
     assert [number(size) for _, size, _ in result["parts"]] == [getattr(peak, f"{part}_bytes") for part in PARTS]
-    assert sum(number(share.rstrip("\N{NO-BREAK SPACE}%")) for *_, share in result["parts"]) == pytest.approx(100, abs=0.3)
+    assert sum(number(share.rstrip("\N{NO-BREAK SPACE}%")) for *_, share in result["parts"]) == pytest.approx(
+        100, abs=0.3
+    )
     if device == "cpu":
         assert result["cards"] == [] and len(result["headline"]) == 1
         return

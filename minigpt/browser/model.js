@@ -1,4 +1,4 @@
-// The GPT of minigpt/attention.py and minigpt/model.py, for a browser: the same parts, names and order of steps.
+// The GPT of minigpt/model.py, with the attention of attention.py, for a browser: the same parts, names and steps.
 // The tests hold the two against each other. It only reads: no dropout, no gradients, one sequence at a time.
 //
 // Letters: T positions read in this call, S positions that can be seen (those in the cache, then T), C = H·D the width,
@@ -6,7 +6,7 @@
 // numbers, row after row.
 
 /** y = x Wᵀ + b, for every row of x. */
-export class Linear {
+class Linear {
   constructor(weights, name, outputs, inputs, bias) {
     this.weight = taken(weights, `${name}.weight`, outputs * inputs); // (O, I)
     this.bias = bias ? taken(weights, `${name}.bias`, outputs) : new Float32Array(outputs); // (O,)
@@ -21,10 +21,17 @@ export class Linear {
     // Four rows of W at a time, those at a, b, c and d: each number of x is fetched once for four products.
     let o = 0;
     for (; o + 4 <= O; o += 4) {
-      const a = o * I, b = a + I, c = b + I, d = c + I;
+      const a = o * I,
+        b = a + I,
+        c = b + I,
+        d = c + I;
       for (let t = 0; t < T; t++) {
-        const at = t * I, to = t * O + o;
-        let sumA = 0, sumB = 0, sumC = 0, sumD = 0;
+        const at = t * I,
+          to = t * O + o;
+        let sumA = 0,
+          sumB = 0,
+          sumC = 0,
+          sumD = 0;
         for (let i = 0; i < I; i++) {
           const number = x[at + i];
           sumA += weight[a + i] * number;
@@ -51,7 +58,7 @@ export class Linear {
 }
 
 /** Each row with mean 0 and variance 1, then scaled and shifted. */
-export class LayerNorm {
+class LayerNorm {
   constructor(weights, name, width, bias) {
     this.weight = taken(weights, `${name}.weight`, width); // (C,)
     this.bias = bias ? taken(weights, `${name}.bias`, width) : new Float32Array(width); // (C,)
@@ -74,7 +81,7 @@ export class LayerNorm {
 }
 
 /** The keys and values that one attention layer has computed so far, S positions of C numbers each. */
-export class KVCache {
+class KVCache {
   constructor(contextLength, width) {
     this.length = 0;
     this.keys = new Float32Array(contextLength * width);
@@ -89,7 +96,7 @@ export class KVCache {
 }
 
 /** Every position looks at itself and the positions before it, and takes what it needs. */
-export class MultiHeadAttention {
+class MultiHeadAttention {
   constructor(weights, name, { d_model: C, n_heads: H, bias }) {
     this.heads = H;
     this.width = C;
@@ -172,7 +179,7 @@ function erf(z) {
 }
 
 /** Two linear layers with a nonlinearity between, applied to every position by itself. */
-export class FeedForward {
+class FeedForward {
   constructor(weights, name, { d_model: C, d_ff: F, bias, activation }) {
     this.activation = ACTIVATIONS[activation];
     this.expand = new Linear(weights, `${name}.expand`, F, C, bias);
@@ -187,7 +194,7 @@ export class FeedForward {
 }
 
 /** Attention, then feed-forward; each reads a normalised copy and adds to the residual stream. */
-export class Block {
+class Block {
   constructor(weights, name, config) {
     this.norm1 = new LayerNorm(weights, `${name}.norm1`, config.d_model, config.bias);
     this.attention = new MultiHeadAttention(weights, `${name}.attention`, config);

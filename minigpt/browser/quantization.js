@@ -1,6 +1,6 @@
 // A model for the page from the file that minigpt/quantization.py wrote: configuration, weights, tokenizer.
 
-export const VERSION = "1";
+const VERSION = "1";
 
 /** The file's configuration, tokenizer and weights; an error that says what is wrong with it. */
 export function readPageFile(buffer) {
@@ -43,7 +43,7 @@ const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
 });
 
 /** The CRC-32 of bytes, as zlib has it. */
-export function crc32(bytes) {
+function crc32(bytes) {
   let crc = 0xffffffff;
   for (let i = 0; i < bytes.length; i++) crc = (crc >>> 8) ^ CRC_TABLE[(crc ^ bytes[i]) & 255];
   return (crc ^ 0xffffffff) >>> 0;

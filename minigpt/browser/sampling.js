@@ -103,18 +103,18 @@ export function drawer(probabilities, random) {
 export function* generate(model, prompt, { maxNewTokens, seed, stop = [], ...knobs }) {
   const { context_length, vocab_size: V } = model.config;
   const random = randomNumbers(seed);
-  let window = prompt.slice(-context_length);
+  let window = prompt.slice(-context_length); // of its own
   let cache = model.newCache();
-  let unread = window;
+  let unread = [...window];
   for (let n = 0; n < maxNewTokens; n++) {
     const logits = model.forward(unread, cache).slice(-V); // (V,)
     const probabilities = nextTokenProbabilities(logits, knobs);
     const token = knobs.temperature === 0 ? probabilities.indexOf(1) : drawer(probabilities, random)();
-    window = [...window, token];
+    window.push(token);
     unread = [token];
     if (window.length > context_length) {
       window = window.slice(1);
-      [unread, cache] = [window, model.newCache()];
+      [unread, cache] = [[...window], model.newCache()];
     }
     yield { token, probabilities, logits };
     if (stop.includes(token)) return;

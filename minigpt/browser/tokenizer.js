@@ -1,7 +1,7 @@
 // Text to token ids and back, for a browser: byte-level byte-pair encoding, as minigpt/tokenizer.py trains it.
 // The tests hold the ids against those of the library that Python uses.
 
-export const END_OF_TEXT = "<|endoftext|>";
+const END_OF_TEXT = "<|endoftext|>";
 
 /** GPT-2's way to cut a text before merging: contractions, words, numbers, signs, spaces. White space is Unicode's. */
 const PIECES = new RegExp(
@@ -33,6 +33,7 @@ export class Tokenizer {
     this.ranks = new Map(model.merges.map((pair, rank) => [typeof pair === "string" ? pair : pair.join(" "), rank]));
     this.special = new Map(added_tokens.map(({ content, id }) => [content, id]));
     for (const [content, id] of this.special) this.names[id] = content;
+    this.endOfText = this.special.get(END_OF_TEXT);
     this.known = new Map(); // the ids of pieces met before
   }
 
@@ -51,7 +52,10 @@ export class Tokenizer {
   encodePiece(piece) {
     if (!this.known.has(piece)) {
       const letters = Array.from(new TextEncoder().encode(piece), (byte) => CHARACTERS[byte]);
-      this.known.set(piece, this.merge(letters).map((name) => this.ids.get(name)));
+      this.known.set(
+        piece,
+        this.merge(letters).map((name) => this.ids.get(name)),
+      );
     }
     return this.known.get(piece);
   }
