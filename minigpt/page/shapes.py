@@ -144,8 +144,8 @@ def read_docstrings(source: str, path: str, first_line: int = 1) -> dict[int, li
     Understood are the entries of Args, the text of Returns, and an arrow in the first paragraph, which speaks of the
     first arguments and of what is returned; a class may say that it "takes and returns" a shape:
 
-        x: one vector a position, (B, T, C).
-        What enters the first block: (B, T) token ids -> (B, T, C)
+        x: one vector for each position, (B, T, C).
+        The input of the first block: (B, T) token ids -> (B, T, C)
 
     Several shapes in one place, as in "(V,) or (B, V)", are alternatives. `watch` leaves out a claim with a letter
     that it was given no value for, so that words in parentheses do no harm.
