@@ -1,11 +1,11 @@
-"""The speed of generation: our GPT and Hugging Face's, the same weights, one sequence, the likeliest token each time.
+"""The speed of generation: our GPT against Hugging Face's, same weights, one sequence, always the likeliest token.
 
     python benchmarks/decode_speed.py
 
-Both continue the same prompt with a key-value cache, in turns, and must write the same tokens in 32 bits. A token
-can't be faster than its bytes can be read: every weight once (of the embeddings one row), and the keys and values so
-far. The speed of memory is measured by summing up a tensor that no cache holds. Results go to
-results/decode_speed.json.
+Both continue the same prompt with a key-value cache, in turns, and must write the same tokens in 32 bits. There is a
+limit: the time for a token can't be shorter than the time to read its bytes, which are every weight once (of the
+position embedding one row) and the keys and values so far. The speed of memory is measured by summing up a tensor
+that is too large for the processor's caches. Results go to results/decode_speed.json.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def hugging_face(model: GPT) -> GPT2LMHeadModel:
 
 
 def bytes_of_a_token(model: GPT, new_tokens: int) -> int:
-    """What has to be read for a token in the middle of the text."""
+    """The bytes that have to be read for a token in the middle of the text."""
     config, size = model.config, model.head.weight.element_size()
     weights = sum(p.numel() for p in model.parameters()) - config.context_length * config.d_model
     keys_and_values = 2 * config.n_layers * config.d_model * (len(PROMPT) + new_tokens // 2)
@@ -60,7 +60,7 @@ def bytes_of_a_token(model: GPT, new_tokens: int) -> int:
 
 
 def memory_speed() -> float:
-    """Bytes a second that this machine reads with these threads: the median of several sums over half a gigabyte."""
+    """The bytes a second that this machine reads with these threads: a median over sums of half a gigabyte each."""
     tensor, seconds = torch.ones(2**27), []
     for _ in range(9):
         began = time.perf_counter()
@@ -74,7 +74,7 @@ def measure(config: GPTConfig, new_tokens: int, dtype: torch.dtype) -> dict:
     model = GPT(config).to(dtype).eval()
     ways = {"minigpt": (ours, model), "huggingface": (theirs, hugging_face(model).to(dtype))}
     milliseconds, texts = {name: [] for name in ways}, {}
-    for turn in range(1 + ROUNDS):  # the first to warm up
+    for turn in range(1 + ROUNDS):  # the first turn is a warm-up
         for name in list(ways)[:: 1 if turn % 2 else -1]:
             write, of = ways[name]
             began = time.perf_counter()
