@@ -148,7 +148,7 @@ class MultiHeadAttention(nn.Module):
         # the scores: the result is the same, and for S > D there are fewer numbers to divide.
         scaled = queries / math.sqrt(self.d_head)  # (B, H, T, D)
 
-        # QKᵀ: the product of every query with every key. The larger it is, the better the two match.
+        # QKᵀ: the dot product of every query with every key. The larger it is, the better the two match.
         keys_t = keys.transpose(-2, -1)  # (B, H, D, S)
         scores = scaled @ keys_t  # (B, H, T, S)
 
