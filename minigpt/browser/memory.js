@@ -3,13 +3,13 @@
 // Configurations and settings are objects with the names that GPTConfig and training_memory have for their fields.
 import { parameterSizes } from "./parameters.js";
 
-/** The moments of a step, in the order of time. */
-export const MOMENTS = [
+/** The stages of a step, in the order of time. */
+export const STAGES = [
   "forward of a block", "end of forward", "start of backward", "backward of the head", "backward of a block",
   "end of backward", "optimizer step",
 ];
 
-/** What the bytes of a moment are for. */
+/** What the bytes of a stage are for. */
 export const PARTS = ["parameters", "gradients", "optimizer", "saved", "temporaries"];
 
 const RANDOM_STATE_BYTES = 5056;
@@ -30,7 +30,7 @@ export function impossible(config, { precision, attention, device }) {
 }
 
 /** The letters for a possible step, and what forward keeps of the embedding, a block and the head, by operation. */
-function sizesOf(config, settings) {
+function lettersOf(config, settings) {
   const { vocab_size: V, d_model: C, n_heads: H, d_ff: F, dropout, attention_dropout: attentionDropout } = config;
   const { batch_size: B, precision } = settings;
   const gpu = settings.device === "cuda";
@@ -93,11 +93,11 @@ function optimizerBytes(optimizer, numbers, { r, gpu }) {
   return [states, r * numbers.reduce((most, here, i) => Math.max(most, (numbers[i - 1] ?? 0) + 2 * here), 0)];
 }
 
-/** The moments of a possible step that can be the fullest, in the order of time: PARTS and total, in bytes. */
-export function stepMoments(config, settings) {
+/** The stages of a possible step that can be the fullest, in the order of time: PARTS and total, in bytes. */
+export function stepStages(config, settings) {
   const { vocab_size: V, d_model: C, n_layers: L, d_ff: F, dropout, bias } = config;
   const { checkpointing } = settings;
-  const sizes = sizesOf(config, settings);
+  const sizes = lettersOf(config, settings);
   const { gpu, explicit, N, r, e, s, casts, A, R, n, f, Z, copy, biasCopy, branchMask, embedding, block, head } = sizes;
   const numbers = parameterSizes(config);
   const parameters = r * total(numbers);
@@ -105,10 +105,10 @@ export function stepMoments(config, settings) {
   const whole = total(Object.values(block));
   const kept = checkpointing ? R : whole;
 
-  const moments = [];
-  const moment = (name, detail, gradients, saved, temporaries) => {
+  const stages = [];
+  const stage = (name, detail, gradients, saved, temporaries) => {
     const parts = { parameters, gradients, optimizer, saved, temporaries };
-    moments.push({ name, detail, ...parts, total: total(Object.values(parts)) });
+    stages.push({ name, detail, ...parts, total: total(Object.values(parts)) });
   };
 
   // Forward.
@@ -123,25 +123,25 @@ export function stepMoments(config, settings) {
   const outputTemporaries = biasCopy(4 * C) + sizes.outputTemporaries;
   if (explicit) {
     const [saved, before] = [below + (L - 1) * kept, (L - 1) * left + state];
-    moment("forward of a block", "softmax", 0, saved + inside, before + lookTemporaries);
-    moment("forward of a block", "output", 0, saved + looked, before + outputTemporaries);
+    stage("forward of a block", "softmax", 0, saved + inside, before + lookTemporaries);
+    stage("forward of a block", "output", 0, saved + looked, before + outputTemporaries);
   }
   if (!checkpointing) {
-    moment("forward of a block", "sum", 0, below + L * whole, L * left + n + R);
+    stage("forward of a block", "sum", 0, below + L * whole, L * left + n + R);
   }
   const loss = r * N * V;
   const everything = below + L * kept + total(Object.values(head)) - targets;
-  moment("end of forward", "log softmax", 0, everything, Z + casts * (loss + R) + L * left);
+  stage("end of forward", "log softmax", 0, everything, Z + casts * (loss + R) + L * left);
 
   // Backward: the loss and the head.
-  moment("start of backward", "log softmax", 0, everything, Z + 2 * loss + L * state);
+  stage("start of backward", "log softmax", 0, everything, Z + 2 * loss + L * state);
   const E = r * V * C;
   const scored = everything - head.loss + targets;
   const states = L * state;
-  if (casts) moment("backward of the head", "cast", E, scored - head.head, Z + states + R + e * V * C);
-  moment("backward of the head", "product", 0, scored, 2 * Z + states + n + e * V * C);
+  if (casts) stage("backward of the head", "cast", E, scored - head.head, Z + states + R + e * V * C);
+  stage("backward of the head", "product", 0, scored, 2 * Z + states + n + e * V * C);
   const norm = r * (C + bias * C);
-  moment("backward of the head", "last norm", E, scored - head.head, Z + states + 2 * R + norm);
+  stage("backward of the head", "last norm", E, scored - head.head, Z + states + 2 * R + norm);
 
   // Backward: the blocks, from the last to the first.
   const name = "backward of a block";
@@ -156,44 +156,44 @@ export function stepMoments(config, settings) {
     if (checkpointing) {
       const heldToo = held + state + casts * n;
       if (explicit) {
-        moment(name, "softmax once more", gradients, others + inside, heldToo + lookTemporaries);
-        moment(name, "output once more", gradients, others + looked, heldToo + outputTemporaries);
+        stage(name, "softmax once more", gradients, others + inside, heldToo + lookTemporaries);
+        stage(name, "output once more", gradients, others + looked, heldToo + outputTemporaries);
       }
       const hidden = config.activation === "relu" ? f : 0;
       const result = gpu && dropout > 0 ? n : 0;
       const branches = (dropout > 0) * n + Math.max(hidden + casts * R, branchMask + result);
-      moment(name, "contract once more", gradients, saved, heldToo + branches);
+      stage(name, "contract once more", gradients, saved, heldToo + branches);
     }
 
     const changed = casts || dropout > 0;
-    moment(name, "contract", gradients, saved, held + changed * n + f + e * F * C);
+    stage(name, "contract", gradients, saved, held + changed * n + f + e * F * C);
     saved -= block.activation + copy(F, C);
-    if (casts) moment(name, "cast of contract's gradient", gradients, saved, held + f + (e + r) * F * C);
+    if (casts) stage(name, "cast of contract's gradient", gradients, saved, held + f + (e + r) * F * C);
     gradients += contract;
-    moment(name, "activation", gradients, saved, held + 2 * f);
+    stage(name, "activation", gradients, saved, held + 2 * f);
     saved -= f;
-    moment(name, "expand", gradients, saved, held + n + f + e * F * C);
-    if (casts) moment(name, "cast of expand's gradient", gradients, saved - block.expand, held + R + (e + r) * F * C);
+    stage(name, "expand", gradients, saved, held + n + f + e * F * C);
+    if (casts) stage(name, "cast of expand's gradient", gradients, saved - block.expand, held + R + (e + r) * F * C);
 
     gradients += expand + norm + projection;
     saved = others + inside + block.attention;
     if (explicit) {
-      moment(name, "product with the values", gradients, saved, held + 2 * n + e * A);
+      stage(name, "product with the values", gradients, saved, held + 2 * n + e * A);
       saved -= n + sizes.droppedOrCast * e * A;
-      if (config.attention_dropout > 0) moment(name, "attention dropout", gradients, saved, held + n + 2 * s * A);
-      moment(name, "softmax", gradients, others + inside + 2 * n + s * A, held + n + 2 * s * A);
+      if (config.attention_dropout > 0) stage(name, "attention dropout", gradients, saved, held + n + 2 * s * A);
+      stage(name, "softmax", gradients, others + inside + 2 * n + s * A, held + n + 2 * s * A);
     } else {
-      moment(name, "fused attention", gradients, saved + n, held + 4 * n);
+      stage(name, "fused attention", gradients, saved + n, held + 4 * n);
     }
     gradients += 2 * projection;
-    moment(name, "query, key, value", gradients, others + block.norm1 + n + copy(C, C), held + R + 2 * n + e * C * C);
+    stage(name, "query, key, value", gradients, others + block.norm1 + n + copy(C, C), held + R + 2 * n + e * C * C);
   }
 
   const both = casts ? R : Math.max(E, R);
-  moment("end of backward", "token embedding", parameters, batch, Z + (config.tie_weights ? E + both : R));
-  moment("optimizer step", "update", parameters, batch, Z + scratch);
-  return moments;
+  stage("end of backward", "token embedding", parameters, batch, Z + (config.tie_weights ? E + both : R));
+  stage("optimizer step", "update", parameters, batch, Z + scratch);
+  return stages;
 }
 
-/** The moment with the most bytes; the first, if several have as many. */
-export const fullest = (moments) => moments.reduce((peak, moment) => (moment.total > peak.total ? moment : peak));
+/** The stage with the most bytes; the first, if several have as many. */
+export const fullest = (stages) => stages.reduce((peak, stage) => (stage.total > peak.total ? stage : peak));

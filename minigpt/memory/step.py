@@ -42,24 +42,24 @@ RANDOM_STATE_BYTES = 5_056
 #: The largest batch and the largest memory that are computed with.
 MAX_SEQUENCES, MAX_BYTES = 10**18, 10**18
 
-#: The moments of a step at which memory can be fullest, in the order of time.
-MOMENTS = (
-    "forward of a block",
-    "end of forward",
-    "start of backward",
-    "backward of the head",
-    "backward of a block",
-    "end of backward",
-    "optimizer step",
-)
+#: The stages of a step at which memory can be fullest, in the order of time, and the phase that each is part of.
+STAGES = {
+    "forward of a block": "forward",
+    "end of forward": "forward",
+    "start of backward": "backward",
+    "backward of the head": "backward",
+    "backward of a block": "backward",
+    "end of backward": "backward",
+    "optimizer step": "optimizer",
+}
 
 
 @dataclass(frozen=True)
-class Moment:
-    """What is there at one moment of a step.
+class Stage:
+    """What is there at one stage of a step.
 
     Attributes:
-        name: one of `MOMENTS`.
+        name: one of `STAGES`.
         detail: which operation of it.
         parameters_bytes, gradients_bytes, optimizer_bytes: gradients as far as backward has come.
         saved_bytes: activations that forward kept and backward still needs, and the batch itself.
@@ -74,6 +74,11 @@ class Moment:
     optimizer_bytes: int
     saved_bytes: int
     temporaries_bytes: int
+
+    @property
+    def phase(self) -> str:
+        """The phase of the step: "forward", "backward" or "optimizer"."""
+        return STAGES[self.name]
 
     @property
     def total_bytes(self) -> int:
@@ -99,7 +104,7 @@ class TrainingMemory:
         saved: what forward keeps for backward, by layer and operation:
             `saved["block 0"]["attention"]`. The layers are "embedding", "block 0" to
             "block L-1" and "head". The batch, read at one end and scored at the other, is part of it.
-        moments: the candidates for the peak, in the order of time.
+        stages: the candidates for the peak, in the order of time.
     """
 
     parameters_bytes: int
@@ -107,7 +112,7 @@ class TrainingMemory:
     optimizer_bytes: int
     logits_bytes: int
     saved: Mapping[str, Mapping[str, int]]
-    moments: tuple[Moment, ...]
+    stages: tuple[Stage, ...]
 
     @property
     def saved_bytes(self) -> int:
@@ -129,9 +134,9 @@ class TrainingMemory:
         return total
 
     @property
-    def peak(self) -> Moment:
-        """The moment with the most bytes; the first, if several have as many."""
-        return max(self.moments, key=lambda moment: moment.total_bytes)
+    def peak(self) -> Stage:
+        """The stage with the most bytes; the first, if several have as many."""
+        return max(self.stages, key=lambda stage: stage.total_bytes)
 
     @property
     def peak_bytes(self) -> int:
@@ -147,7 +152,7 @@ class TrainingMemory:
         return Table(("part", "bytes"), rows, total=peak.total_bytes, caption=f"The peak: {peak.name}, {peak.detail}")
 
 
-class Sizes:
+class Letters:
     """The letters of this module for one configuration, batch and way of computing, and what forward keeps.
 
     Args and errors: those of `training_memory`.
@@ -193,6 +198,12 @@ class Sizes:
         """A weight once more in 16 bits, if products are computed in fewer bits than weights have."""
         return self.casts * self.e * rows * columns
 
+    @property
+    def weight_copies(self) -> int:
+        """The same for all weights of a block."""
+        C, F = self.config.d_model, self.config.d_ff
+        return 4 * self.copy(C, C) + 2 * self.copy(C, F)
+
     def bias_copy(self, numbers: int) -> int:
         """The same for biases: nothing wants them in backward, but autocast has them until forward ends."""
         return self.copy(numbers, 1) * self.config.bias
@@ -213,13 +224,13 @@ class Sizes:
         return self.config.attention_dropout > 0 or self.s != self.e
 
     @property
-    def looks(self) -> int:
+    def attention_weights_saved(self) -> int:
         """What the explicit attention keeps of its (T, T) weights: the softmax, dropout's mask, what was left of it."""
         mask = self.mask(self.config.attention_dropout, self.weights, self.s)
         return self.s * self.weights + mask + self.is_dropped_or_cast * self.e * self.weights
 
     @property
-    def look_temporaries(self) -> int:
+    def softmax_temporaries(self) -> int:
         """What is there while the softmax computes: outputs of the projections, scaled queries, scores, mask."""
         scores = 2 * self.e * self.weights + self.s * self.weights + (self.s != self.e) * self.s * self.weights
         copied = 2 * self.n * self.are_heads_copied
@@ -231,9 +242,9 @@ class Sizes:
         """What is there besides the kept while attention's output projection computes, all of attention's names."""
         normed = self.R if self.casts else 0
         are_merged = self.config.n_heads > 1 and self.T > 1  # heads of one position lie side by side already
-        queries, found, out = (1 + 2 * self.are_heads_copied) * self.n, are_merged * self.n, self.n
+        queries, heads_output, out = (1 + 2 * self.are_heads_copied) * self.n, are_merged * self.n, self.n
         uncast = self.s * self.weights if self.config.attention_dropout > 0 and self.s != self.e else 0
-        return normed + queries + found + out + uncast
+        return normed + queries + heads_output + out + uncast
 
     @property
     def are_heads_copied(self) -> bool:
@@ -264,7 +275,7 @@ class Sizes:
         return {
             "norm1": self.norm,
             "query, key, value": inputs + 3 * self.copy(C, C),
-            "attention": 3 * self.n + (self.looks if self.explicit else self.fused),
+            "attention": 3 * self.n + (self.attention_weights_saved if self.explicit else self.fused),
             "output": self.n + self.copy(C, C),
             "dropout after attention": self.branch_mask,
             "norm2": self.norm,
@@ -327,7 +338,7 @@ def training_memory(
     bytes: numbers that stand alone and gradients as wide as a bias are left out, which in a model of a few
     thousand parameters can be 1 %. That holds where no library allocates for itself: oneDNN does so in products of 16
     bits, and the fused attention in backward, which shows where the vocabulary is small. For device="cuda" it was
-    tested with a GPU's operators called by name in a simulation, not on a GPU; `Sizes.fused` says which kernels these
+    tested with a GPU's operators called by name in a simulation, not on a GPU; `Letters.fused` says which kernels these
     are. What is not modelled: several processes (see `process_shares`), torch.compile, frozen parameters, the
     scaling of fp16's loss (three numbers), clipping of gradients.
 
@@ -339,175 +350,179 @@ def training_memory(
     >>> memory.peak_bytes, memory.peak.name
     (6468650772, 'start of backward')
     """
-    sizes = Sizes(config, batch_size, sequence_length, precision, attention, device)
+    letters = Letters(config, batch_size, sequence_length, precision, attention, device)
     check_choice("optimizer", optimizer, OPTIMIZERS)
     checkpointing = check_switch("checkpointing", checkpointing)
     accumulating = check_switch("accumulating", accumulating)
-    config = sizes.config
-    parameters = sizes.r * count_params(config)
-    states, scratch = optimizer_bytes(config, optimizer, sizes)
-    block = {"norm1": sizes.r * sizes.N * config.d_model} if checkpointing else sizes.block()
+    config = letters.config
+    parameters = letters.r * count_params(config)
+    states, scratch = optimizer_bytes(config, optimizer, letters)
+    block = {"norm1": letters.r * letters.N * config.d_model} if checkpointing else letters.block()
     blocks = {f"block {i}": block for i in range(config.n_layers)}
     return TrainingMemory(
         parameters_bytes=parameters,
         gradients_bytes=parameters,
         optimizer_bytes=states,
-        logits_bytes=sizes.Z,
-        saved={"embedding": sizes.embedding(), **blocks, "head": sizes.head()},
-        moments=tuple(moments(sizes, parameters, states, scratch, checkpointing, accumulating)),
+        logits_bytes=letters.Z,
+        saved={"embedding": letters.embedding(), **blocks, "head": letters.head()},
+        stages=tuple(stages(letters, parameters, states, scratch, checkpointing, accumulating)),
     )
 
 
-def moments(
-    sizes: Sizes, parameters: int, optimizer: int, scratch: int, checkpointing: bool, accumulating: bool
-) -> Iterator[Moment]:
-    """The moments that can be the fullest, in the order of time.
+def stages(
+    letters: Letters, parameters: int, optimizer: int, scratch: int, checkpointing: bool, accumulating: bool
+) -> Iterator[Stage]:
+    """The stages that can be the fullest, in the order of time.
 
     Args:
-        sizes: the letters.
+        letters: the letters.
         parameters, optimizer: bytes of the parameters and of the optimizer's states.
         scratch: what the optimizer needs while it steps.
         checkpointing, accumulating: as in `training_memory`.
     """
-    config, e, r, n, f, R, Z = sizes.config, sizes.e, sizes.r, sizes.n, sizes.f, sizes.R, sizes.Z
+    config, e, r, n, f, R, Z = letters.config, letters.e, letters.r, letters.n, letters.f, letters.R, letters.Z
     C, F, V, L = config.d_model, config.d_ff, config.vocab_size, config.n_layers
-    block, embedding, head = sizes.block(), sizes.embedding(), sizes.head()
-    loss, whole = r * sizes.N * V, sum(block.values())
+    block, embedding, head = letters.block(), letters.embedding(), letters.head()
+    loss, whole = r * letters.N * V, sum(block.values())
     kept = R if checkpointing else whole
 
     E = r * V * C
 
-    def moment(name: str, detail: str, gradients: int, saved: int, temporaries: int) -> Moment:
+    def stage(name: str, detail: str, gradients: int, saved: int, temporaries: int) -> Stage:
         if accumulating:
             # All gradients are there, and a new one is added to its own at once. Only the head's waits for that of a
             # tied embedding.
             waits = config.tie_weights and 0 < gradients < parameters
             gradients, temporaries = parameters, temporaries + waits * E
-        return Moment(name, detail, parameters, gradients, optimizer, saved, temporaries)
+        return Stage(name, detail, parameters, gradients, optimizer, saved, temporaries)
 
     # Forward has kept the embedding and all blocks but the last, in which it computes the attention weights. The
     # targets have been there all the time.
-    targets, batch = 8 * sizes.N, 16 * sizes.N
+    targets, batch = 8 * letters.N, 16 * letters.N
     below = sum(embedding.values()) + targets
     inside = block["norm1"] + block["query, key, value"]
     # A checkpointed block leaves behind a random state and, until forward has ended, its weights in 16 bits.
-    state = checkpointing * RANDOM_STATE_BYTES * (sizes.device == "cpu")
-    left = state + checkpointing * (4 * sizes.copy(C, C) + 2 * sizes.copy(C, F)) + sizes.bias_copy(5 * C + F)
-    looked = inside + block["attention"] + block["output"]
-    look_temporaries = sizes.bias_copy(3 * C) + sizes.look_temporaries
-    output_temporaries = sizes.bias_copy(4 * C) + sizes.output_temporaries
-    if sizes.explicit:
-        saved, before = below + (L - 1) * kept, (L - 1) * left + state
-        yield moment("forward of a block", "softmax", 0, saved + inside, before + look_temporaries)
-        yield moment("forward of a block", "output", 0, saved + looked, before + output_temporaries)
+    state = checkpointing * RANDOM_STATE_BYTES * (letters.device == "cpu")
+    left_behind = state + checkpointing * letters.weight_copies + letters.bias_copy(5 * C + F)
+    projected = inside + block["attention"] + block["output"]
+    softmax_temporaries = letters.bias_copy(3 * C) + letters.softmax_temporaries
+    output_temporaries = letters.bias_copy(4 * C) + letters.output_temporaries
+    if letters.explicit:
+        saved, before = below + (L - 1) * kept, (L - 1) * left_behind + state
+        yield stage("forward of a block", "softmax", 0, saved + inside, before + softmax_temporaries)
+        yield stage("forward of a block", "output", 0, saved + projected, before + output_temporaries)
     if not checkpointing:
-        yield moment("forward of a block", "sum", 0, below + L * whole, L * left + n + R)
+        yield stage("forward of a block", "sum", 0, below + L * whole, L * left_behind + n + R)
 
     # Forward has ended. The loss in 32 bits needs the logits in 32 bits for a moment.
     everything = below + L * kept + sum(head.values()) - targets
-    yield moment("end of forward", "log softmax", 0, everything, Z + sizes.casts * (loss + R) + L * left)
+    yield stage("end of forward", "log softmax", 0, everything, Z + letters.casts * (loss + R) + L * left_behind)
 
     # The loss's gradient by log softmax, and log softmax's by the logits: each as large as the logits.
-    yield moment("start of backward", "log softmax", 0, everything, Z + 2 * loss + L * state)
+    yield stage("start of backward", "log softmax", 0, everything, Z + 2 * loss + L * state)
 
     # The head's gradients: by its weight, which a tied embedding will have to wait for, and by its input.
     norm = r * norm_params(C, config.bias)
     saved = everything - head["loss"] + targets
     held = Z + L * state
-    if sizes.casts:
+    if letters.casts:
         new = E * (accumulating and not config.tie_weights)
-        yield moment("backward of the head", "cast", E, saved - head["head"], held + R + e * V * C + new)
-    yield moment("backward of the head", "product", 0, saved, held + Z + n + e * V * C)
-    yield moment("backward of the head", "last norm", E, saved - head["head"], held + 2 * R + norm)
+        yield stage("backward of the head", "cast", E, saved - head["head"], held + R + e * V * C + new)
+    yield stage("backward of the head", "product", 0, saved, held + Z + n + e * V * C)
+    yield stage("backward of the head", "last norm", E, saved - head["head"], held + 2 * R + norm)
 
     # Blocks, from the last to the first. What flows from one to the next is the residual's gradient, R. Where it is not
     # what the product in front of it gave, there is a second one of that kind, n.
     expand, contract = (r * (F * C + config.bias * width) for width in (F, C))
     attention = r * attention_params(C, config.bias)
-    name, A = "backward of a block", sizes.weights
+    name, A = "backward of a block", letters.weights
     # All are linear in the block's number, so that the fullest block is the first or the last.
     for done in sorted({0, L - 1}):
         gradients = E + norm + done * (expand + contract + attention + 2 * norm)
         others = below + (L - done - 1) * kept
         held = Z + R + (L - done) * state
         if checkpointing:
-            held_too = held + state + sizes.casts * n
-            if sizes.explicit:
-                yield moment(name, "softmax once more", gradients, others + inside, held_too + look_temporaries)
-                yield moment(name, "output once more", gradients, others + looked, held_too + output_temporaries)
+            held_while_recomputing = held + state + letters.casts * n
+            if letters.explicit:
+                yield stage(
+                    name, "softmax once more", gradients, others + inside, held_while_recomputing + softmax_temporaries
+                )
+                yield stage(
+                    name, "output once more", gradients, others + projected, held_while_recomputing + output_temporaries
+                )
             # Backward takes over as soon as forward has kept all that is to be kept.
-            hidden = sizes.f if config.activation == "relu" else 0
+            hidden = letters.f if config.activation == "relu" else 0
             is_dropped = config.dropout > 0
             # On a GPU dropout's mask is made together with its result, on a CPU before.
-            result = n if is_dropped and sizes.device == "cuda" else 0
-            branches = is_dropped * n + max(hidden + sizes.casts * R, sizes.branch_mask + result)
-            saved = others + whole - sizes.branch_mask
-            yield moment(name, "contract once more", gradients, saved, held_too + branches)
+            result = n if is_dropped and letters.device == "cuda" else 0
+            branches = is_dropped * n + max(hidden + letters.casts * R, letters.branch_mask + result)
+            saved = others + whole - letters.branch_mask
+            yield stage(name, "contract once more", gradients, saved, held_while_recomputing + branches)
 
         # Feed-forward, from its end.
-        saved = others + whole - sizes.branch_mask
-        is_changed = sizes.casts or config.dropout > 0
-        yield moment(name, "contract", gradients, saved, held + is_changed * n + f + e * F * C)
-        saved -= block["activation"] + sizes.copy(F, C)
-        if sizes.casts:
-            yield moment(name, "cast of contract's gradient", gradients, saved, held + f + (e + r) * F * C)
+        saved = others + whole - letters.branch_mask
+        is_changed = letters.casts or config.dropout > 0
+        yield stage(name, "contract", gradients, saved, held + is_changed * n + f + e * F * C)
+        saved -= block["activation"] + letters.copy(F, C)
+        if letters.casts:
+            yield stage(name, "cast of contract's gradient", gradients, saved, held + f + (e + r) * F * C)
         gradients += contract
-        yield moment(name, "activation", gradients, saved, held + 2 * f)
+        yield stage(name, "activation", gradients, saved, held + 2 * f)
         saved -= f
-        yield moment(name, "expand", gradients, saved, held + n + f + e * F * C)
-        if sizes.casts:
+        yield stage(name, "expand", gradients, saved, held + n + f + e * F * C)
+        if letters.casts:
             saved -= block["expand"]
-            yield moment(name, "cast of expand's gradient", gradients, saved, held + R + (e + r) * F * C)
+            yield stage(name, "cast of expand's gradient", gradients, saved, held + R + (e + r) * F * C)
 
         # Attention, from its end.
         gradients += expand + norm + attention // 4
         saved = others + inside + block["attention"]
-        if sizes.explicit:
-            yield moment(name, "product with the values", gradients, saved, held + 2 * n + e * A)
-            saved -= n + sizes.is_dropped_or_cast * e * A
+        if letters.explicit:
+            yield stage(name, "product with the values", gradients, saved, held + 2 * n + e * A)
+            saved -= n + letters.is_dropped_or_cast * e * A
             if config.attention_dropout > 0:
-                yield moment(name, "attention dropout", gradients, saved, held + n + 2 * sizes.s * A)
-            saved = others + inside + 2 * n + sizes.s * A
-            yield moment(name, "softmax", gradients, saved, held + n + 2 * sizes.s * A)
+                yield stage(name, "attention dropout", gradients, saved, held + n + 2 * letters.s * A)
+            saved = others + inside + 2 * n + letters.s * A
+            yield stage(name, "softmax", gradients, saved, held + n + 2 * letters.s * A)
         else:
-            yield moment(name, "fused attention", gradients, saved + n, held + 4 * n)
+            yield stage(name, "fused attention", gradients, saved + n, held + 4 * n)
         # The last of the three projections.
         gradients += attention // 2
-        saved = others + block["norm1"] + n + sizes.copy(C, C)
-        yield moment(name, "query, key, value", gradients, saved, held + R + 2 * n + e * C * C)
+        saved = others + block["norm1"] + n + letters.copy(C, C)
+        yield stage(name, "query, key, value", gradients, saved, held + R + 2 * n + e * C * C)
 
     # A token embedding that is the head, too, gets two gradients, which are added up: into a third tensor, unless the
     # first is a copy that nobody else has.
-    both = max(E, R) if not sizes.casts else R
+    both = max(E, R) if not letters.casts else R
     sum_of_two = E + both if config.tie_weights else R
     if accumulating:
         # Positions come first: their gradient, what flows, and its sum over the batch.
-        place = r * (config.context_length + sizes.T) * C + config.tie_weights * E
-        yield moment("end of backward", "position embedding", parameters, batch, Z + R + place)
+        place = r * (config.context_length + letters.T) * C + config.tie_weights * E
+        yield stage("end of backward", "position embedding", parameters, batch, Z + R + place)
         sum_of_two += E  # what the embedding's gradient is added to
-    yield moment("end of backward", "token embedding", parameters, batch, Z + sum_of_two)
-    yield moment("optimizer step", "update", parameters, batch, Z + scratch)
+    yield stage("end of backward", "token embedding", parameters, batch, Z + sum_of_two)
+    yield stage("optimizer step", "update", parameters, batch, Z + scratch)
 
 
-def optimizer_bytes(config: GPTConfig, optimizer: str, sizes: Sizes) -> tuple[int, int]:
+def optimizer_bytes(config: GPTConfig, optimizer: str, letters: Letters) -> tuple[int, int]:
     """What an optimizer keeps from step to step, and what it needs besides while it steps."""
-    parameters = sizes.r * count_params(config)
+    parameters = letters.r * count_params(config)
     if optimizer == "sgd":
         return 0, 0
     if optimizer == "sgd-momentum":
         return parameters, 0
     # Adam counts its steps for each tensor. On a GPU, unless fused, the counters are in the CPU's memory.
-    counters = 0 if sizes.device == "cuda" and optimizer != "adamw-fused" else 4 * count_tensors(config)
+    counters = 0 if letters.device == "cuda" and optimizer != "adamw-fused" else 4 * count_tensors(config)
     if optimizer == "adamw-fused":
         scratch = 0
-    elif optimizer == "adamw-foreach" or sizes.device == "cuda":
+    elif optimizer == "adamw-foreach" or letters.device == "cuda":
         # The root of all second moments at once.
         scratch = parameters
     else:
         # A tensor's root and its quotient, and the quotient of the tensor before. Two blocks have all the neighbours.
         shapes = parameter_shapes(config.but(n_layers=min(config.n_layers, 2)))
         numbers = [prod(shape) for shape in shapes.values()]
-        scratch = sizes.r * max(before + 2 * this for before, this in pairwise([0, *numbers]))
+        scratch = letters.r * max(before + 2 * this for before, this in pairwise([0, *numbers]))
     return 2 * parameters + counters, scratch
 
 

@@ -1,5 +1,5 @@
 // MemoryExplorer: how many bytes a training step needs, and when it is fullest.
-import { MOMENTS, PARTS, fullest, impossible, stepMoments } from "../browser/memory.js";
+import { STAGES, PARTS, fullest, impossible, stepStages } from "../browser/memory.js";
 import { assign, chooser, element, frame, heading, listener, liveText, number, oncePerFrame, percent, range, slider }
   from "./controls.js";
 
@@ -65,7 +65,7 @@ function render({ model, el }) {
   const peakName = element("strong");
   const why = element("p", { class: "mgw-summary" });
   const unitHeading = heading("", "mgw-number");
-  const rows = MOMENTS.map((name) => element("tr", {},
+  const rows = STAGES.map((name) => element("tr", {},
     element("th", { scope: "row" }, name),
     element("td", { class: "mgw-wide" }, element("div", { class: "mgw-stack", role: "img" },
       ...PARTS.map((part) => element("div", { class: `mgw-part mgw-${part}` })))),
@@ -80,10 +80,10 @@ function render({ model, el }) {
     element("p", { class: "mgw-small" }, "Only tensors are counted, and a GPU's GB as 10⁹ bytes. The CUDA context, " +
       "the libraries' workspaces and gaps between tensors come on top."));
   const results = element("div", {},
-    element("p", { class: "mgw-headline" }, peakTotal, peakBinary, " at the fullest moment: ", peakName), why,
-    element("table", { class: "mgw-moments" },
+    element("p", { class: "mgw-headline" }, peakTotal, peakBinary, " at the fullest stage: ", peakName), why,
+    element("table", { class: "mgw-stages" },
       element("thead", {},
-        element("tr", {}, heading("moment of a step", ""), element("td", { class: "mgw-wide" }), unitHeading)),
+        element("tr", {}, heading("stage of a step", ""), element("td", { class: "mgw-wide" }), unitHeading)),
       element("tbody", {}, ...rows)),
     element("table", { class: "mgw-plain mgw-parts" },
       element("thead", {}, element("tr", {},
@@ -110,7 +110,7 @@ function render({ model, el }) {
       return;
     }
 
-    const all = stepMoments(config(), settings);
+    const all = stepStages(config(), settings);
     const peak = fullest(all);
     const [unit, scale, binaryUnit, binaryScale, decimals] =
       peak.total < 1e9 ? ["MB", 1e6, "MiB", 2 ** 20, 1] : ["GB", 1e9, "GiB", 2 ** 30, 2];
@@ -120,10 +120,10 @@ function render({ model, el }) {
     peakName.textContent = peak.name;
     why.textContent = WHY[peak.name];
     unitHeading.textContent = unit;
-    MOMENTS.forEach((name, i) => {
-      const those = all.filter((moment) => moment.name === name);
+    STAGES.forEach((name, i) => {
+      const those = all.filter((stage) => stage.name === name);
       rows[i].hidden = those.length === 0;
-      if (those.length > 0) drawMoment(rows[i], fullest(those), peak, scaled, unit);
+      if (those.length > 0) drawStage(rows[i], fullest(those), peak, scaled, unit);
     });
     PARTS.forEach((part, i) => {
       parts[i].cells[1].textContent = number(peak[part]);
@@ -138,19 +138,19 @@ function render({ model, el }) {
     const smallest = GPU_GIGABYTES[left.findIndex((bytes) => bytes >= 0)];
     fits.textContent = `The tensors fit on ${smallest ? `a GPU of ${smallest} GB` : "none of these GPUs"}.`;
     const fit = gpus.hidden ? "" : ` ${fits.textContent}`;
-    spoken.say(`${peakTotal.textContent}${peakBinary.textContent} at the fullest moment: ${peak.name}.${fit}`);
+    spoken.say(`${peakTotal.textContent}${peakBinary.textContent} at the fullest stage: ${peak.name}.${fit}`);
   }
 
-  function drawMoment(row, moment, peak, scaled, unit) {
-    row.classList.toggle("mgw-peak", moment === peak);
+  function drawStage(row, stage, peak, scaled, unit) {
+    row.classList.toggle("mgw-peak", stage === peak);
     const bar = row.cells[1].firstChild;
-    bar.setAttribute("aria-label", PARTS.map((part) => `${SHOWN[part]} ${scaled(moment[part])} ${unit}`).join(", "));
+    bar.setAttribute("aria-label", PARTS.map((part) => `${SHOWN[part]} ${scaled(stage[part])} ${unit}`).join(", "));
     PARTS.forEach((part, i) => {
-      bar.children[i].hidden = moment[part] === 0;
-      bar.children[i].style.width = `${(100 * moment[part]) / peak.total}%`;
-      row.dataset[part] = moment[part];
+      bar.children[i].hidden = stage[part] === 0;
+      bar.children[i].style.width = `${(100 * stage[part]) / peak.total}%`;
+      row.dataset[part] = stage[part];
     });
-    row.cells[2].textContent = scaled(moment.total);
+    row.cells[2].textContent = scaled(stage.total);
   }
 
   const schedule = oncePerFrame(redraw);
