@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from minigpt.checks import check_choice, check_size, check_switch, shown
 from minigpt.config import GPTConfig, configuration
 from minigpt.memory.step import Letters
-from minigpt.parameters import count_params
 
 
 def kv_cache_bytes(config: GPTConfig, batch_size: int = 1, length: int | None = None, precision: str = "fp32") -> int:
@@ -27,8 +26,8 @@ def kv_cache_bytes(config: GPTConfig, batch_size: int = 1, length: int | None = 
     most = configuration(config).context_length
     if length is not None and check_size("length", length) > most:
         raise ValueError(f"length must be at most context_length={most}; got {shown(length)}")
-    letters = Letters(config, batch_size, length, precision, "explicit", "cuda")
-    return 2 * letters.config.n_layers * letters.n
+    letters = Letters(config, batch_size, length, precision, device="cuda")
+    return 2 * letters.L * letters.n
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,8 @@ def inference_memory(
     check_choice("precision", precision, ("fp32", "bf16"))
     check_switch("cache", cache)
     config = configuration(config).but(dropout=0.0, attention_dropout=0.0)
-    letters = Letters(config, batch_size, sequence_length, precision, attention, device)
-    n, f, A = letters.n, letters.f, letters.e * letters.weights
+    letters = Letters(config, batch_size, sequence_length, precision, attention=attention, device=device)
+    n, f, A = letters.n, letters.f, letters.e * letters.A
     # The block's input and its norm; queries, keys, values.
     inside = 5 * n
     if letters.explicit:
@@ -92,7 +91,7 @@ def inference_memory(
     # The block's input, the sum so far, its norm; feed-forward's two wide tensors and its result.
     expanded = 3 * n + 2 * f + n
     return InferenceMemory(
-        parameters_bytes=letters.r * count_params(config),
+        parameters_bytes=letters.P,
         kv_cache_bytes=kv_cache_bytes(config, batch_size, precision=precision) if cache else 0,
         temporaries_bytes=8 * letters.N + max(attended, expanded, n + letters.Z),
     )

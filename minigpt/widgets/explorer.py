@@ -1,7 +1,9 @@
 """What the widgets have in common: how their front ends are put together, and what stands in for them."""
 
+import json
 import re
 import sys
+import tomllib
 from collections.abc import Sequence
 from numbers import Integral, Real
 from pathlib import Path
@@ -23,25 +25,30 @@ CSS = (FOLDER / "widgets.css").read_text(encoding="utf-8")
 MAX_STATE_BYTES = 10_000_000
 
 
-def bundle(name: str) -> str:
-    """A front end as a single JavaScript module: what it imports comes first, the imports go.
+def bundle(name: str, folder: Path = FOLDER) -> str:
+    """Return a front end as a single JavaScript module: what it imports comes first, the imports go.
 
-    A widget carries its front end in its state, as a text, from which nothing beside it can be imported.
+    A widget carries its front end in its state, as a text, from which nothing beside it can be imported. A file of
+    data (.toml) becomes an object of the name that it is imported by.
     """
-    files: list[Path] = []
+    parts: dict[Path, str] = {}
 
-    def collect(file: Path):
-        if file not in files:
-            for imported in IMPORT.findall(file.read_text(encoding="utf-8")):
-                collect((file.parent / imported).resolve())
-            files.append(file)
+    def collect(file: Path, data_name: str = ""):
+        if file in parts:
+            return
+        text = file.read_text(encoding="utf-8")
+        if file.suffix == ".toml":
+            parts[file] = f"const {data_name} = {json.dumps(tomllib.loads(text), ensure_ascii=False)};\n"
+            return
+        for names, imported in IMPORT.findall(text):
+            collect((file.parent / imported).resolve(), names)
+        parts[file] = IMPORT.sub("", text)
 
-    collect((FOLDER / name).resolve())
-    parts = [IMPORT.sub("", file.read_text(encoding="utf-8")) for file in files]
-    return re.sub(r"^export (?!default)", "", "".join(parts), flags=re.MULTILINE)
+    collect((folder / name).resolve())
+    return re.sub(r"^export (?!default)", "", "".join(parts.values()), flags=re.MULTILINE)
 
 
-IMPORT = re.compile(r'^import [^;]*? from "(\.\.?/[\w./]+)";\n', re.MULTILINE)
+IMPORT = re.compile(r'^import ([^;]*?) from "(\.\.?/[\w./]+)";\n', re.MULTILINE)
 
 
 class Explorer(anywidget.AnyWidget):

@@ -91,7 +91,7 @@ class MemoryExplorer(Explorer):
         try:
             check_choice("config_name", asked["config_name"], tuple(self._configs))
             config, T = self._configs[asked["config_name"]], asked.get("sequence_length")
-            Letters(config, 1, T, "fp32", "explicit", "cuda")
+            Letters(config, 1, T)
         except (TypeError, ValueError) as error:
             raise Refused(str(error)) from error
         return proposal["value"]
