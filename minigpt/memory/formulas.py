@@ -31,11 +31,11 @@ class Formula:
     tree: ast.expr
 
     def simplified(self, values: Mapping[str, object], varying: Collection[str] = ()) -> str:
-        """Return the formula as a reader wants it for these values: summands of 0 and branches not taken left out.
+        """Return the formula as it is for these values, without summands of 0 and with one side of each condition.
 
         Args:
             values: the values of its names.
-            varying: names whose values are examples; what depends on them is left in.
+            varying: the names whose values are examples; what depends on them is left in. No condition may.
         """
         return ast.unparse(Simplifier(values, varying).visit(copy.deepcopy(self.tree))).replace(" * ", "·")
 
@@ -107,23 +107,34 @@ def is_function(name: ast.Name, text: str) -> bool:
 
 
 class Simplifier(ast.NodeTransformer):
-    """Leaves out of a formula's tree what is 0 or not taken, for given values."""
+    """Leaves out of a formula's tree, for given values, what is 0 and what conditions rule out."""
 
     def __init__(self, values: Mapping[str, object], varying: Collection[str]):
         self.values, self.varying = values, varying
 
-    def result(self, node: ast.expr):
+    def result(self, node: ast.expr) -> object:
         """Return the value of a part; None if it depends on what varies."""
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+            factors = self.result(node.left), self.result(node.right)
+            return 0 if 0 in factors else None if None in factors else factors[0] * factors[1]
         if any(isinstance(part, ast.Name) and part.id in self.varying for part in ast.walk(node)):
             return None
         return evaluate(compiled(node), self.values)
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Constant(0) if self.result(node) == 0 else node
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
         return self.visit(node.body if self.result(node.test) else node.orelse)
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
-        if isinstance(node.op, ast.Add | ast.Sub) and self.result(node.right) == 0:
+        left, right = self.result(node.left), self.result(node.right)
+        if isinstance(node.op, ast.Add | ast.Sub) and right == 0:
             return self.visit(node.left)
-        if isinstance(node.op, ast.Add) and self.result(node.left) == 0:
+        if isinstance(node.op, ast.Add) and left == 0 or isinstance(node.op, ast.Mult) and left is True:
             return self.visit(node.right)
         return self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        results = [self.result(each) for each in node.args]
+        return self.visit(node.args[results.index(max(results))])

@@ -119,16 +119,21 @@ class StepTable:
     def stage_table(self, values: Mapping[str, object]) -> Table:
         """Return the stages of a step as formulas, and the size of each in GB.
 
-        A formula is that of the step at hand: summands of 0 are left out. Of the blocks, the one with the most bytes
+        The formulas are those of the step at hand, without summands of 0. Of the blocks, the one with the most bytes
         counts. Parameters (P) and the optimizer's states (O), which are there all the time, are in the size alone.
         """
         most: dict[tuple[str, str], int] = {}
         for stage, row, sizes, here in self.stages_of(values):
-            texts = [part.simplified(here, ("done",)) for part in row.parts]
-            key = f"{stage.name}: {row.operation}", " + ".join(text for text in texts if text != "0")
+            texts = [part.simplified(here, self.varying) for part in row.parts]
+            key = f"{stage.name}: {row.operation}", " | ".join(texts)
             most[key] = max(most.get(key, 0), here["P"] + here["O"] + sum(sizes))
         rows = [(name, text, f"{size / 1e9:.2f}") for (name, text), size in most.items()]
-        return Table(("stage: operation", "P + O and", "GB"), rows, code=(1,))
+        return Table(("stage: operation", "gradients | saved | temporaries", "GB"), rows, code=(1,))
+
+    @property
+    def varying(self) -> tuple[str, ...]:
+        """The names that have another value for each block."""
+        return ("done", *self.undoing.formulas)
 
     def saved_table(self, layer: str, values: Mapping[str, object]) -> Table:
         """Return what forward saves of a layer, by operation: the tensors, their formula and their bytes."""
@@ -145,7 +150,7 @@ class StepTable:
         example = {**values, "done": 0}
         evaluate(self.undoing.code, example)
         formulas = {**self.letters.formulas, **self.sums.formulas, **self.undoing.formulas}
-        texts = {name: each.simplified(example, ("done",)) for name, each in formulas.items()}
+        texts = {name: each.simplified(example, self.varying) for name, each in formulas.items()}
         used, unread = set(), [row[i] for table in tables for row in table.rows for i in table.code]
         while unread:
             new = set(re.findall(r"\w+", unread.pop())) & set(texts) - used
@@ -194,10 +199,11 @@ def read_table(text: str) -> StepTable:
         names = known if each_block else known - {"done", *undoing.formulas}
         read = []
         for only_if, operation, *parts in rows:
-            condition, *sizes = (
-                formula(words, names, f"step.toml, {name!r}, {operation!r}") for words in (only_if, *parts)
-            )
-            read.append(Row(operation, condition, tuple(sizes)))
+            where = f"step.toml, {name!r}, {operation!r}"
+            if len(parts) != 3:
+                raise ValueError(f"{where} must have 3 formulas: gradients, saved, temporaries; got {len(parts)}")
+            sizes = tuple(formula(words, names, where) for words in parts)
+            read.append(Row(operation, formula(only_if, names, where), sizes))
         return StageRows(name, phase, each_block, tuple(read))
 
     letters = section("letters")
