@@ -1,4 +1,4 @@
-// What minigpt/memory/formulas.py reads, for a browser: formulas in a small grammar, which is written down there.
+// Formulas in a small grammar, read in a browser; minigpt/memory/formulas.py, which reads them too, writes it down.
 const TOKEN = / *(?:((?:0|[1-9]\d*)(?![\w.]))|([A-Za-z_]\w*)|'([a-z\d-]*)'|(\/\/|[=!]=|[-+*()<>,]))/y;
 const WORDS = ["if", "else", "and", "or", "not"];
 // From what binds least to what binds most.
@@ -85,8 +85,8 @@ export function formula(text, known, where) {
 
   for (TOKEN.lastIndex = 0; TOKEN.lastIndex < text.length;) {
     const [token, integer, name, quotedText, sign] = TOKEN.exec(text) ?? fail("only names, integers and signs");
-    const isWord = WORDS.includes(name);
-    tokens.push({ text: token, integer, name: isWord ? undefined : name, quoted: quotedText, sign: isWord ? name : sign });
+    const word = WORDS.includes(name) ? { sign: name } : { name, sign };
+    tokens.push({ text: token.trim(), integer, quoted: quotedText, ...word });
   }
   const result = whole();
   return at === tokens.length ? result : fail("nothing more");

@@ -1,5 +1,5 @@
-// What minigpt/memory/step.py computes for a training step, for a browser, from the same formulas. The tests hold the two
-// against each other, to the byte. Exact up to 2⁵³ bytes.
+// The memory of a training step, computed in a browser from the formulas that minigpt/memory/step.py takes, step.toml.
+// The tests hold the two against each other, to the byte. Exact up to 2⁵³ bytes.
 // Configurations and settings are objects with the names that GPTConfig and training_memory have for their fields.
 import { formula } from "./formulas.js";
 import { parameterSizes } from "./parameters.js";

@@ -18,18 +18,20 @@ from minigpt.memory.step import (
     max_batch_size,
     training_memory,
 )
+from minigpt.memory.step_table import STEP
 
 __all__ = [
     "ATTENTIONS",
     "DEVICES",
-    "STAGES",
     "OPTIMIZERS",
     "PRECISIONS",
+    "STAGES",
+    "STEP",
     "STRATEGIES",
     "InferenceMemory",
-    "Stage",
-    "Share",
     "Letters",
+    "Share",
+    "Stage",
     "TrainingMemory",
     "in_gigabytes",
     "inference_memory",

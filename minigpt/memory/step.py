@@ -41,14 +41,14 @@ STAGES = {stage.name: stage.phase for stage in STEP.stages}
 
 @dataclass(frozen=True)
 class Stage:
-    """What is there at one stage of a step.
+    """The memory at one stage of a step.
 
     Attributes:
         name: one of `STAGES`.
-        detail: which operation of it.
+        detail: the operation of the stage.
         parameters_bytes, gradients_bytes, optimizer_bytes: gradients as far as backward has come.
-        saved_bytes: activations that forward kept and backward still needs, and the batch itself.
-        temporaries_bytes: the logits that the caller holds, and what an operation reads, writes or
+        saved_bytes: activations that forward saved and backward still needs, and the batch itself.
+        temporaries_bytes: the logits that the caller holds, and the tensors that an operation reads, writes or
             passes on to the next one.
     """
 
@@ -79,14 +79,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class TrainingMemory:
-    """What `training_memory` returns.
+    """The memory of one training step, as `training_memory` returns it.
 
     Attributes:
-        parameters_bytes: P.
+        parameters_bytes: all parameters.
         gradients_bytes: all of them, at the end of backward; as many as P.
-        optimizer_bytes: its states, and for Adam a counter of 4 bytes a tensor.
-        logits_bytes: Z.
-        saved: what forward keeps for backward, by layer and operation:
+        optimizer_bytes: the optimizer's states, and for Adam a counter of 4 bytes a tensor.
+        logits_bytes: the logits.
+        saved: the bytes that forward saves for backward, by layer and operation:
             `saved["block 0"]["attention"]`. The layers are "embedding", "block 0" to
             "block L-1" and "head". The batch, read at one end and scored at the other, is part of it.
         stages: the candidates for the peak, in the order of time.
@@ -101,17 +101,17 @@ class TrainingMemory:
 
     @property
     def saved_bytes(self) -> int:
-        """What forward has kept for backward when it is done."""
+        """The bytes that forward has saved for backward when it is done."""
         return sum(self.saved_by_layer.values())
 
     @property
     def saved_by_layer(self) -> dict[str, int]:
-        """Bytes kept by each layer."""
+        """The bytes that each layer saves."""
         return {layer: sum(operations.values()) for layer, operations in self.saved.items()}
 
     @property
     def saved_by_operation(self) -> dict[str, int]:
-        """Bytes kept by each operation, over all layers."""
+        """The bytes that each operation saves, over all layers."""
         total: dict[str, int] = {}
         for operations in self.saved.values():
             for operation, size in operations.items():
@@ -138,15 +138,15 @@ class TrainingMemory:
 
 
 class Letters:
-    """The letters of step.toml for one step, each as an attribute, and what forward saves.
+    """The letters of step.toml for one step, each an attribute, and the bytes that forward saves.
 
     Args and errors: those of `training_memory`.
 
     Attributes:
         config: the configuration.
         values: all letters by name, and what they are computed from.
-        saved: what forward saves of the "embedding", of a "block" or a "checkpointed_block", and of the "head", in
-            bytes, by operation.
+        saved: the bytes that forward saves in the "embedding", a "block", a "checkpointed_block" and the "head", by
+            operation.
 
     >>> letters = Letters("homework", batch_size=1)
     >>> letters.N, letters.Z == letters.e * letters.N * letters.V
@@ -198,7 +198,7 @@ class Letters:
 
 @lru_cache
 def counts(config: GPTConfig) -> dict[str, int]:
-    """Return what step.toml asks of the parameters' shapes: how many numbers and tensors, and two neighbours."""
+    """Return the counts that step.toml calls parameters, tensors and neighbours."""
     # Two blocks have all the neighbours.
     shapes = parameter_shapes(config.but(n_layers=min(config.n_layers, 2)))
     numbers = [prod(shape) for shape in shapes.values()]
@@ -220,7 +220,7 @@ def training_memory(
     device: str = "cpu",
     accumulating: bool = False,
 ) -> TrainingMemory:
-    """The memory of one training step, without building the model.
+    """Return the memory of one training step, without building the model.
 
     Args:
         config: the model, or the name of one in `CONFIGS`.
@@ -230,7 +230,7 @@ def training_memory(
         optimizer: one of `OPTIMIZERS`, with PyTorch's defaults and all parameters in one group.
         attention: "explicit", the formula as `MultiHeadAttention` spells it out, or "fused", PyTorch's kernel.
         checkpointing: whether `GPT.checkpointing` is on.
-        device: "cpu" or "cuda". They differ in what dropout keeps (a GPU one byte a number, a CPU a whole
+        device: "cpu" or "cuda". They differ in dropout's mask (on a GPU one byte a number, on a CPU a whole
             number), in the type of an attention weight under autocast, in LayerNorm's in 16
             bits, in the kernels behind "fused" and in what "adamw" means.
         accumulating: whether the batch is read in several parts, whose gradients are added up. batch_size is
@@ -286,11 +286,11 @@ def training_memory(
 
 
 def max_batch_size(config: GPTConfig, memory_bytes: int, sequence_length: int | None = None, **how) -> int:
-    """The most sequences a step can read at once without its peak exceeding a memory; 0, if not even one fits.
+    """Return the most sequences a step can read at once with a peak that fits into a memory; 0, if none fits.
 
     Args:
         config: the model, or the name of one in `CONFIGS`.
-        memory_bytes: what there is for tensors, from 1 to 10¹⁸. A GPU of 80 GB has less: its context, the
+        memory_bytes: the memory for tensors, from 1 to 10¹⁸. A GPU of 80 GB has less: its context, the
             workspaces of libraries and gaps between tensors take their share.
         sequence_length, how: the other arguments of `training_memory`.
 
@@ -317,12 +317,12 @@ def max_batch_size(config: GPTConfig, memory_bytes: int, sequence_length: int | 
 
 
 def ceil_div(number: int, by: int) -> int:
-    """A quotient rounded up, exact for numbers of any size."""
+    """Return a quotient rounded up, exact for numbers of any size."""
     return -(-number // by)
 
 
 def in_gigabytes(size_bytes: int) -> str:
-    """A size in GB, 10⁹ bytes, and in GiB, 2³⁰.
+    """Return a size in GB, 10⁹ bytes, and in GiB, 2³⁰.
 
     >>> in_gigabytes(6_493_800_000)
     '6.49 GB (6.05 GiB)'

@@ -32,7 +32,7 @@ class Section:
 
 
 class Layer:
-    """What forward saves of a layer: a formula for each operation."""
+    """The bytes that forward saves in a layer: a formula for each operation."""
 
     def __init__(self, formulas: Mapping[str, Formula]):
         self.formulas, self.code = formulas, at_once(formulas.values())
@@ -71,7 +71,7 @@ class StepTable:
 
     Attributes:
         letters: letters of the configuration and the settings.
-        saved: what forward saves, by layer. Each layer's sum is a letter of its own.
+        saved: the bytes that forward saves, by layer. Each layer's sum is a letter of its own.
         sums: letters that build on these.
         undoing: letters that depend on `done`, the number of blocks whose backward is over.
         stages: the stages of a step, in the order of time.
@@ -86,7 +86,7 @@ class StepTable:
     meanings: Mapping[str | tuple[str, str], str]
 
     def values(self, given: Mapping[str, object]) -> tuple[dict[str, object], dict[str, dict[str, int]]]:
-        """Return the values of all names but those in `undoing`, and what forward saves, by layer and operation."""
+        """Return the values of all names but those in `undoing`, and the bytes that forward saves, by layer."""
         values = dict(given)
         evaluate(self.letters.code, values)
         saved = {name: layer.sizes(values) for name, layer in self.saved.items()}
@@ -136,14 +136,14 @@ class StepTable:
         return ("done", *self.undoing.formulas)
 
     def saved_table(self, layer: str, values: Mapping[str, object]) -> Table:
-        """Return what forward saves of a layer, by operation: the tensors, their formula and their bytes."""
+        """Return the tensors that forward saves in a layer, by operation, with their formula and their bytes."""
         sizes = self.saved[layer].sizes(values)
         rows = [
             (operation, self.meanings[layer, operation], each.simplified(values), sizes[operation])
             for operation, each in self.saved[layer].formulas.items()
             if sizes[operation]
         ]
-        return Table(("layer", "keeps", "formula", "bytes"), rows, total=sum(sizes.values()), code=(2,))
+        return Table(("layer", "saves", "formula", "bytes"), rows, total=sum(sizes.values()), code=(2,))
 
     def letter_table(self, values: Mapping[str, object], *tables: Table) -> Table:
         """Return the letters in the formulas of tables, and the letters in their formulas, with their meanings."""
