@@ -1,17 +1,20 @@
 """The formulas of step.toml: their grammar in Python and in JavaScript, and the tables that show them."""
 
 import base64
+import itertools
+import json
 import random
 import re
+import zlib
 from pathlib import Path
 
 import pytest
 from hanging import interrupted
 
-from minigpt import CONFIGS
-from minigpt.memory import Letters, training_memory
+from minigpt import CONFIGS, GPTConfig, memory
+from minigpt.memory import OPTIMIZERS, PRECISIONS, STEP, Letters, training_memory
 from minigpt.memory.formulas import at_once, evaluate, formula
-from minigpt.memory.step_table import STEP, read_table
+from minigpt.memory.step_table import read_table
 from minigpt.widgets.explorer import bundle
 
 FOLDER = Path(training_memory.__code__.co_filename).parent
@@ -181,19 +184,90 @@ def test_a_shown_formula_has_the_value_it_stands_for():
         (CONFIGS["mini"].but(dropout=0.1), {"attention": "explicit", "optimizer": "adamw-fused"}),
     ):
         letters = Letters(name, 2, **how)
-        memory = training_memory(name, 2, **how)
+        predicted = training_memory(name, 2, **how)
         table = STEP.stage_table(letters.values)
         assert list(dict.fromkeys(row[0] for row in table.rows)) == list(
-            dict.fromkeys(f"{stage.name}: {stage.detail}" for stage in memory.stages)
+            dict.fromkeys(f"{stage.name}: {stage.detail}" for stage in predicted.stages)
         )
         said = dict(row[:2] for row in table.rows)
         for stage, row, sizes, here in STEP.stages_of(letters.values):
             texts = said[f"{stage.name}: {row.operation}"].replace("·", "*").split(" | ")
             assert evaluate(at_once(formula(text, here, "shown") for text in texts), here) == sizes
             assert not any(" if " in text or "max(" in text for text in texts)
-        assert f"{memory.peak_bytes / 1e9:.2f}" == max((row[2] for row in table.rows), key=float)
+        assert f"{predicted.peak_bytes / 1e9:.2f}" == max((row[2] for row in table.rows), key=float)
         letter_table = STEP.letter_table(letters.values, table)
         used = set(re.findall(r"[A-Za-z_]\w*", " ".join(said.values())))
         assert used - {"done", "context_length", *STEP.saved} == used & {row[0] for row in letter_table.rows}
         block = STEP.saved_table("block", letters.values)
         assert block.total == sum(letters.saved["block"].values())
+
+
+def all_kinds_of_steps():
+    """Small steps of every kind, as arguments of `training_memory`; sizes are such that no two letters are alike."""
+    sizes = [
+        (GPTConfig(vocab_size=31, context_length=29, d_model=15, n_heads=3, n_layers=4, d_ff=23), 7, 13),
+        (GPTConfig(vocab_size=311, context_length=17, d_model=14, n_heads=1, n_layers=1, d_ff=37), 1, 1),
+        (GPTConfig(vocab_size=61, context_length=43, d_model=34, n_heads=2, n_layers=2, d_ff=19), 1, 41),
+    ]
+    switches = itertools.product((False, True), repeat=8)
+    for i, (switch, precision, (config, batch_size, T)) in enumerate(itertools.product(switches, PRECISIONS, sizes)):
+        config = config.but(
+            dropout=0.1 * switch[0],
+            attention_dropout=0.1 * switch[1],
+            bias=switch[2],
+            tie_weights=switch[3],
+            activation="relu" if switch[4] else "gelu",
+        )
+        how = {
+            "precision": precision,
+            "optimizer": OPTIMIZERS[i % len(OPTIMIZERS)],
+            "attention": "fused" if i % 7 < 3 else "explicit",
+            "checkpointing": switch[5],
+            "device": "cuda" if switch[6] else "cpu",
+            "accumulating": switch[7],
+        }
+        if how["device"] == "cpu":
+            how["attention"] = "explicit" if config.attention_dropout or precision != "fp32" else how["attention"]
+        if (how["device"], precision) != ("cpu", "amp-fp16"):
+            yield config, batch_size, T, how
+
+
+def digests():
+    """A number for each operation that saves something, and for each stage's operation, of all their sizes."""
+    sizes = {}
+    for config, batch_size, T, how in all_kinds_of_steps():
+        memory = training_memory(config, batch_size, T, **how)
+        for layer in ("embedding", "block 0", "head"):
+            for operation, size in memory.saved[layer].items():
+                sizes.setdefault(f"{layer}, {operation}", []).append(size)
+        for stage in memory.stages:
+            parts = (stage.parameters_bytes, stage.gradients_bytes, stage.optimizer_bytes)
+            parts += (stage.saved_bytes, stage.temporaries_bytes)
+            sizes.setdefault(f"{stage.name}: {stage.detail}", []).append(parts)
+    return {place: f"{zlib.crc32(repr(found).encode()):08x}" for place, found in sizes.items()}
+
+
+def test_every_size_is_what_two_programs_said():
+    """The sizes that the formulas had in Python and in JavaScript, each written out, before both read one table.
+
+    Measurements hold the stages that can be the fullest; this holds the others. Where a formula is meant to change,
+    write the new digests into the file.
+    """
+    assert digests() == json.loads((Path(__file__).parent / "step_digests.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "old, new, place",
+    [
+        ('"below + (L - 1)*kept + to_output"', '"below + (L - 1)*kept + to_keys"', "forward of a block: output"),
+        ('"L*left + n + R"', '"L*left + n + n"', "forward of a block: sum"),
+        ('"held + n + f + e*F*C"', '"held + n + f + r*F*C"', "backward of a block: expand"),
+        ('"finished_here + 2*projection_gradient"', '"finished_here"', "backward of a block: query, key, value"),
+        ('"others + to_attention + n"', '"others + to_attention"', "backward of a block: fused attention"),
+        ('"f + c*F*C"', '"f + e*F*C"', "block 0, contract"),
+    ],
+)
+def test_a_wrong_letter_is_noticed_and_placed(old, new, place, monkeypatch):
+    right = digests()
+    monkeypatch.setattr(memory.step, "STEP", read_table(planted(old, new)))
+    assert place in {name for name, digest in digests().items() if digest != right[name]}

@@ -139,11 +139,11 @@ class StepTable:
         """Return the tensors that forward saves in a layer, by operation, with their formula and their bytes."""
         sizes = self.saved[layer].sizes(values)
         rows = [
-            (operation, self.meanings[layer, operation], each.simplified(values), sizes[operation])
+            (f"{operation}: {self.meanings[layer, operation]}", each.simplified(values), sizes[operation])
             for operation, each in self.saved[layer].formulas.items()
             if sizes[operation]
         ]
-        return Table(("layer", "saves", "formula", "bytes"), rows, total=sum(sizes.values()), code=(2,))
+        return Table(("operation: saved", "formula", "bytes"), rows, total=sum(sizes.values()), code=(1,))
 
     def letter_table(self, values: Mapping[str, object], *tables: Table) -> Table:
         """Return the letters in the formulas of tables, and the letters in their formulas, with their meanings."""
