@@ -5,10 +5,12 @@ import itertools
 import json
 import random
 import re
+import tomllib
 import zlib
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from hanging import interrupted
 
 from minigpt import CONFIGS, GPTConfig, memory
@@ -271,3 +273,14 @@ def test_a_wrong_letter_is_noticed_and_placed(old, new, place, monkeypatch):
     right = digests()
     monkeypatch.setattr(memory.step, "STEP", read_table(planted(old, new)))
     assert place in {name for name, digest in digests().items() if digest != right[name]}
+
+
+def test_all_data_files_are_part_of_the_package():
+    """Tables, style sheets, front ends and weights, which an installed package needs as well."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    listed = set()
+    for package, patterns in settings["package-data"].items():
+        assert package in settings["packages"]
+        listed |= {path for pattern in patterns for path in (ROOT / package.replace(".", "/")).glob(pattern)}
+    data = {path for path in (ROOT / "minigpt").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert FOLDER / "step.toml" in data <= listed
