@@ -26,7 +26,7 @@ from store import apart, measured_on, store
 
 from minigpt import CONFIGS, GPTConfig
 from minigpt.memory import TrainingMemory, in_gigabytes, training_memory
-from minigpt.memory.measured import Step
+from minigpt.memory.measured import MeasuredStep
 
 GPT2_SIZES = ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
 
@@ -60,7 +60,7 @@ def predict(case: dict) -> TrainingMemory:
 def row(case: dict, measured: dict | None) -> dict:
     """A row of the results: a case, its prediction and, if it fitted, the measurements and what follows from them."""
     predicted = predict(case)
-    found = case | {"predicted_bytes": predicted.peak_bytes, "predicted_moment": predicted.peak.name}
+    found = case | {"predicted_bytes": predicted.peak_bytes, "predicted_stage": predicted.peak.name}
     if measured is None:
         return found | {"fits": False}
     allocated, reserved = measured["allocated_bytes"], measured["reserved_bytes"]
@@ -78,7 +78,7 @@ def measure(case: dict) -> dict | None:
     before = int(smi("memory.used")) * 2**20
     config, how = arguments(case)
     try:
-        step = Step(config, **how, device="cuda")
+        step = MeasuredStep(config, **how, device="cuda")
         for phase in step.phases.values():
             phase()
         torch.cuda.synchronize()

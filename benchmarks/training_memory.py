@@ -13,7 +13,7 @@ from store import RESULTS, apart, measured_on, store
 
 from minigpt import CONFIGS
 from minigpt.memory import training_memory
-from minigpt.memory.measured import Step, trace
+from minigpt.memory.measured import MeasuredStep, trace
 
 #: For each case its name, the dropout, and further arguments of the step.
 CASES = {
@@ -29,7 +29,7 @@ def measure(name: str) -> dict:
     """One row of the results."""
     dropout, how = CASES[name]
     config = CONFIGS["homework"].but(dropout=dropout)
-    predicted, real = training_memory(config, 1, **how), trace(Step(config, 1, **how))
+    predicted, real = training_memory(config, 1, **how), trace(MeasuredStep(config, 1, **how))
     return {
         "case": name,
         "config": "homework",
@@ -39,7 +39,7 @@ def measure(name: str) -> dict:
         "measured_peak_bytes": real.peak_bytes,
         "measured_phase": real.peak_phase,
         "predicted_peak_bytes": predicted.peak_bytes,
-        "predicted_moment": predicted.peak.name,
+        "predicted_stage": predicted.peak.name,
     }
 
 

@@ -1,7 +1,9 @@
 """The common part of the widgets: it puts their front ends together, and describes them where they can't be drawn."""
 
+import json
 import re
 import sys
+import tomllib
 from collections.abc import Sequence
 from numbers import Integral, Real
 from pathlib import Path
@@ -23,25 +25,30 @@ CSS = (FOLDER / "widgets.css").read_text(encoding="utf-8")
 MAX_STATE_BYTES = 10_000_000
 
 
-def bundle(name: str) -> str:
+def bundle(name: str, folder: Path = FOLDER) -> str:
     """Make a front end a single JavaScript module: the files it imports come first, the import lines are removed.
 
-    A widget carries its front end as a text in its state, and such a text can't import files.
+    A widget carries its front end as a text in its state, and such a text can't import files. A file of data (.toml)
+    becomes an object of the name that it is imported by.
     """
-    files: list[Path] = []
+    parts: dict[Path, str] = {}
 
-    def collect(file: Path):
-        if file not in files:
-            for imported in IMPORT.findall(file.read_text(encoding="utf-8")):
-                collect((file.parent / imported).resolve())
-            files.append(file)
+    def collect(file: Path, data_name: str = ""):
+        if file in parts:
+            return
+        text = file.read_text(encoding="utf-8")
+        if file.suffix == ".toml":
+            parts[file] = f"const {data_name} = {json.dumps(tomllib.loads(text), ensure_ascii=False)};\n"
+            return
+        for names, imported in IMPORT.findall(text):
+            collect((file.parent / imported).resolve(), names)
+        parts[file] = IMPORT.sub("", text)
 
-    collect((FOLDER / name).resolve())
-    parts = [IMPORT.sub("", file.read_text(encoding="utf-8")) for file in files]
-    return re.sub(r"^export (?!default)", "", "".join(parts), flags=re.MULTILINE)
+    collect((folder / name).resolve())
+    return re.sub(r"^export (?!default)", "", "".join(parts.values()), flags=re.MULTILINE)
 
 
-IMPORT = re.compile(r'^import [^;]*? from "(\.\.?/[\w./]+)";\n', re.MULTILINE)
+IMPORT = re.compile(r'^import ([^;]*?) from "(\.\.?/[\w./]+)";\n', re.MULTILINE)
 
 
 class Explorer(anywidget.AnyWidget):

@@ -1,7 +1,19 @@
 // MemoryExplorer: how many bytes a training step needs, and when it is fullest.
-import { MOMENTS, PARTS, fullest, impossible, stepMoments } from "../browser/memory.js";
-import { assign, chooser, element, frame, heading, listener, liveText, number, oncePerFrame, percent, range, slider }
-  from "./controls.js";
+import { STAGES, PARTS, fullest, impossible, stepStages } from "../browser/memory.js";
+import {
+  assign,
+  chooser,
+  element,
+  frame,
+  heading,
+  listener,
+  liveText,
+  number,
+  oncePerFrame,
+  percent,
+  range,
+  slider,
+} from "./controls.js";
 
 const BATCHES = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
 const GPU_GIGABYTES = [8, 12, 16, 24, 40, 80, 141];
@@ -36,23 +48,36 @@ function render({ model, el }) {
   const configs = new Map(model.get("configs"));
   const config = () => configs.get(model.get("config_name"));
 
-  const { node: configChooser, select } = chooser("Model", [...configs.keys()].map((name) => [name, name]), (name) => {
-    model.set("config_name", name);
-    if (model.get("sequence_length") > config().context_length) model.set("sequence_length", null);
-    model.save_changes();
-  });
+  const { node: configChooser, select } = chooser(
+    "Model",
+    [...configs.keys()].map((name) => [name, name]),
+    (name) => {
+      model.set("config_name", name);
+      if (model.get("sequence_length") > config().context_length) model.set("sequence_length", null);
+      model.save_changes();
+    },
+  );
   const longest = () => config().context_length;
   const lengths = slider(model, listen, {
     trait: "sequence_length",
     label: "Sequence length T",
-    values: () => [...range(4, 20).map((power) => 2 ** power).filter((length) => length < longest()), longest()],
+    values: () => [
+      ...range(4, 20)
+        .map((power) => 2 ** power)
+        .filter((length) => length < longest()),
+      longest(),
+    ],
     toTrait: (length) => (length === longest() ? null : length),
     fromTrait: (length) => length ?? longest(),
   });
   listen.on(["config_name"], lengths.update);
   const batches = slider(model, listen, { trait: "batch_size", label: "Batch size B", values: BATCHES });
   const choices = Object.entries(CHOICES).map(([trait, [label, values]]) => {
-    const made = chooser(label, values.map((value) => [value, value]), (value) => assign(model, trait, value));
+    const made = chooser(
+      label,
+      values.map((value) => [value, value]),
+      (value) => assign(model, trait, value),
+    );
     made.select.dataset.trait = trait;
     return made;
   });
@@ -65,36 +90,88 @@ function render({ model, el }) {
   const peakName = element("strong");
   const why = element("p", { class: "mgw-summary" });
   const unitHeading = heading("", "mgw-number");
-  const rows = MOMENTS.map((name) => element("tr", {},
-    element("th", { scope: "row" }, name),
-    element("td", { class: "mgw-wide" }, element("div", { class: "mgw-stack", role: "img" },
-      ...PARTS.map((part) => element("div", { class: `mgw-part mgw-${part}` })))),
-    element("td", { class: "mgw-number" })));
-  const parts = PARTS.map((part) => element("tr", {},
-    element("th", { scope: "row" },
-      element("span", { class: `mgw-swatch mgw-${part}`, "aria-hidden": "true" }), SHOWN[part]),
-    element("td", { class: "mgw-number" }), element("td", { class: "mgw-number" })));
+  const rows = STAGES.map((name) =>
+    element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, name),
+      element(
+        "td",
+        { class: "mgw-wide" },
+        element(
+          "div",
+          { class: "mgw-stack", role: "img" },
+          ...PARTS.map((part) => element("div", { class: `mgw-part mgw-${part}` })),
+        ),
+      ),
+      element("td", { class: "mgw-number" }),
+    ),
+  );
+  const parts = PARTS.map((part) =>
+    element(
+      "tr",
+      {},
+      element(
+        "th",
+        { scope: "row" },
+        element("span", { class: `mgw-swatch mgw-${part}`, "aria-hidden": "true" }),
+        SHOWN[part],
+      ),
+      element("td", { class: "mgw-number" }),
+      element("td", { class: "mgw-number" }),
+    ),
+  );
   const fits = element("p", { class: "mgw-headline" });
   const cards = GPU_GIGABYTES.map((size) => element("li", {}, element("strong", {}, `${size} GB`), element("span")));
-  const gpus = element("div", {}, fits, element("ul", { class: "mgw-cards" }, ...cards),
-    element("p", { class: "mgw-small" }, "Only tensors are counted, and a GPU's GB as 10⁹ bytes. The CUDA context, " +
-      "the libraries' workspaces and gaps between tensors come on top."));
-  const results = element("div", {},
-    element("p", { class: "mgw-headline" }, peakTotal, peakBinary, " at the fullest moment: ", peakName), why,
-    element("table", { class: "mgw-moments" },
-      element("thead", {},
-        element("tr", {}, heading("moment of a step", ""), element("td", { class: "mgw-wide" }), unitHeading)),
-      element("tbody", {}, ...rows)),
-    element("table", { class: "mgw-plain mgw-parts" },
-      element("thead", {}, element("tr", {},
-        heading("at the peak", ""), heading("bytes", "mgw-number"), heading("share", "mgw-number"))),
-      element("tbody", {}, ...parts)),
-    gpus);
+  const gpus = element(
+    "div",
+    {},
+    fits,
+    element("ul", { class: "mgw-cards" }, ...cards),
+    element(
+      "p",
+      { class: "mgw-small" },
+      "Only tensors are counted, and a GPU's GB as 10⁹ bytes. The CUDA context, " +
+        "the libraries' workspaces and gaps between tensors come on top.",
+    ),
+  );
+  const results = element(
+    "div",
+    {},
+    element("p", { class: "mgw-headline" }, peakTotal, peakBinary, " at the fullest stage: ", peakName),
+    why,
+    element(
+      "table",
+      { class: "mgw-stages" },
+      element(
+        "thead",
+        {},
+        element("tr", {}, heading("stage of a step", ""), element("td", { class: "mgw-wide" }), unitHeading),
+      ),
+      element("tbody", {}, ...rows),
+    ),
+    element(
+      "table",
+      { class: "mgw-plain mgw-parts" },
+      element(
+        "thead",
+        {},
+        element("tr", {}, heading("at the peak", ""), heading("bytes", "mgw-number"), heading("share", "mgw-number")),
+      ),
+      element("tbody", {}, ...parts),
+    ),
+    gpus,
+  );
   const spoken = liveText();
-  root.append(configChooser, element("div", { class: "mgw-sliders" }, batches.node, lengths.node),
+  root.append(
+    configChooser,
+    element("div", { class: "mgw-sliders" }, batches.node, lengths.node),
     element("div", { class: "mgw-choices" }, ...choices.map((made) => made.node)),
     element("label", { class: "mgw-line" }, checkpointing, element("span", {}, "checkpointing")),
-    refusal, results, spoken.node);
+    refusal,
+    results,
+    spoken.node,
+  );
 
   function redraw() {
     const settings = Object.fromEntries(SETTINGS.map((trait) => [trait, model.get(trait)]));
@@ -110,7 +187,7 @@ function render({ model, el }) {
       return;
     }
 
-    const all = stepMoments(config(), settings);
+    const all = stepStages(config(), settings);
     const peak = fullest(all);
     const [unit, scale, binaryUnit, binaryScale, decimals] =
       peak.total < 1e9 ? ["MB", 1e6, "MiB", 2 ** 20, 1] : ["GB", 1e9, "GiB", 2 ** 30, 2];
@@ -120,10 +197,10 @@ function render({ model, el }) {
     peakName.textContent = peak.name;
     why.textContent = WHY[peak.name];
     unitHeading.textContent = unit;
-    MOMENTS.forEach((name, i) => {
-      const those = all.filter((moment) => moment.name === name);
+    STAGES.forEach((name, i) => {
+      const those = all.filter((stage) => stage.name === name);
       rows[i].hidden = those.length === 0;
-      if (those.length > 0) drawMoment(rows[i], fullest(those), peak, scaled, unit);
+      if (those.length > 0) drawStage(rows[i], fullest(those), peak, scaled, unit);
     });
     PARTS.forEach((part, i) => {
       parts[i].cells[1].textContent = number(peak[part]);
@@ -138,19 +215,19 @@ function render({ model, el }) {
     const smallest = GPU_GIGABYTES[left.findIndex((bytes) => bytes >= 0)];
     fits.textContent = `The tensors fit on ${smallest ? `a GPU of ${smallest} GB` : "none of these GPUs"}.`;
     const fit = gpus.hidden ? "" : ` ${fits.textContent}`;
-    spoken.say(`${peakTotal.textContent}${peakBinary.textContent} at the fullest moment: ${peak.name}.${fit}`);
+    spoken.say(`${peakTotal.textContent}${peakBinary.textContent} at the fullest stage: ${peak.name}.${fit}`);
   }
 
-  function drawMoment(row, moment, peak, scaled, unit) {
-    row.classList.toggle("mgw-peak", moment === peak);
+  function drawStage(row, stage, peak, scaled, unit) {
+    row.classList.toggle("mgw-peak", stage === peak);
     const bar = row.cells[1].firstChild;
-    bar.setAttribute("aria-label", PARTS.map((part) => `${SHOWN[part]} ${scaled(moment[part])} ${unit}`).join(", "));
+    bar.setAttribute("aria-label", PARTS.map((part) => `${SHOWN[part]} ${scaled(stage[part])} ${unit}`).join(", "));
     PARTS.forEach((part, i) => {
-      bar.children[i].hidden = moment[part] === 0;
-      bar.children[i].style.width = `${(100 * moment[part]) / peak.total}%`;
-      row.dataset[part] = moment[part];
+      bar.children[i].hidden = stage[part] === 0;
+      bar.children[i].style.width = `${(100 * stage[part]) / peak.total}%`;
+      row.dataset[part] = stage[part];
     });
-    row.cells[2].textContent = scaled(moment.total);
+    row.cells[2].textContent = scaled(stage.total);
   }
 
   const schedule = oncePerFrame(redraw);

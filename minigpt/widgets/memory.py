@@ -15,7 +15,7 @@ from minigpt.memory import (
     in_gigabytes,
     training_memory,
 )
-from minigpt.memory.step import Sizes
+from minigpt.memory.step import Letters
 from minigpt.widgets.explorer import Explorer, Refused, bundle, checked
 from minigpt.widgets.parameters import Size
 
@@ -27,7 +27,7 @@ MAX_BATCH_SIZE = 4_096
 
 
 class MemoryExplorer(Explorer):
-    """The memory of a training step, part by part and moment by moment, and the GPUs it fits on.
+    """The memory of a training step, part by part and stage by stage, and the GPUs it fits on.
 
     The numbers are those of `minigpt.memory.training_memory`: tensors alone.
 
@@ -91,7 +91,7 @@ class MemoryExplorer(Explorer):
         try:
             check_choice("config_name", asked["config_name"], tuple(self._configs))
             config, T = self._configs[asked["config_name"]], asked.get("sequence_length")
-            Sizes(config, 1, T, "fp32", "explicit", "cuda")
+            Letters(config, 1, T)
         except (TypeError, ValueError) as error:
             raise Refused(str(error)) from error
         return proposal["value"]
@@ -124,8 +124,8 @@ class MemoryExplorer(Explorer):
         peak = self.memory.peak
         T = self.sequence_length or self.config.context_length
         return (
-            "how many bytes a training step takes, part by part and moment by moment. "
+            "how many bytes a training step takes, part by part and stage by stage. "
             f"Configuration {self.config_name}, batch size {self.batch_size:,}, {T:,} positions, {self.precision}, "
             f"{self.optimizer}, {self.attention} attention, checkpointing {'on' if self.checkpointing else 'off'}, "
-            f"on {self.device}: the peak is {in_gigabytes(peak.total_bytes)}, at the moment “{peak.name}”."
+            f"on {self.device}: the peak is {in_gigabytes(peak.total_bytes)}, at the stage “{peak.name}”."
         )
