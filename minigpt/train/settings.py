@@ -22,7 +22,7 @@ class TrainConfig:
     Args:
         steps: how many times the parameters are changed.
         batch_size: the number of sequences in a step, over all processes.
-        accumulate: read each process's share of a batch in so many parts, to save memory: a step
+        accumulate: read each process's share of a batch in this many parts, to save memory: a step
             takes what `memory.training_memory` says for batch_size / accumulate sequences.
         learning_rate: the highest learning rate, reached after the warm-up.
         warmup_steps: the number of steps in which the rate grows from 0, in a straight line.
