@@ -1,6 +1,5 @@
 """The formulas of step.toml: their grammar in Python and in JavaScript, and the tables that show them."""
 
-import base64
 import itertools
 import json
 import random
@@ -17,7 +16,6 @@ from minigpt import CONFIGS, GPTConfig, memory
 from minigpt.memory import OPTIMIZERS, PRECISIONS, STEP, Letters, training_memory
 from minigpt.memory.formulas import at_once, evaluate, formula
 from minigpt.memory.step_table import read_table
-from minigpt.widgets.explorer import bundle
 
 FOLDER = Path(training_memory.__code__.co_filename).parent
 TEXT = (FOLDER / "step.toml").read_text(encoding="utf-8")
@@ -71,34 +69,26 @@ REFUSED = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def javascript(browser):
-    """A function that runs a body with the module as m."""
-    page = browser.new_page()
-    source = bundle("memory.js", FOLDER.parent / "browser") + "export { formula };"
-    address = f"data:text/javascript;base64,{base64.b64encode(source.encode()).decode()}"
-    page.evaluate(f"import('{address}').then((module) => {{ window.m = module; }})")
-    yield lambda body, argument=None: page.evaluate(f"(a) => {{ {body} }}", argument)
-    page.close()
-
-
 def result(text):
     return evaluate(at_once([formula(text, VALUES, "here")]), VALUES)[0]
 
 
-IN_JAVASCRIPT = """const [texts, values] = a;
-return texts.map((text) => {
-  try {
-    return Number(m.formula(text, new Set(Object.keys(values)), "here")(values));
-  } catch (error) {
-    return error.message;
-  }
-});"""
+def in_javascript(arithmetic, texts):
+    """The results of formulas in the browser, or the errors' messages."""
+    body = """const [texts, values] = a;
+    return texts.map((text) => {
+      try {
+        return Number(m.formula(text, new Set(Object.keys(values)), "here")(values));
+      } catch (error) {
+        return error.message;
+      }
+    });"""
+    return arithmetic(body, [texts, VALUES])
 
 
-def test_a_formulas_result_is_the_same_in_both_languages(javascript):
+def test_a_formulas_result_is_the_same_in_both_languages(arithmetic):
     assert {text: result(text) for text in RESULTS} == RESULTS
-    assert javascript(IN_JAVASCRIPT, [list(RESULTS), VALUES]) == list(RESULTS.values())
+    assert in_javascript(arithmetic, list(RESULTS)) == list(RESULTS.values())
 
 
 def random_formula(choose, depth):
@@ -113,7 +103,7 @@ def random_formula(choose, depth):
     )  # fmt: skip
 
 
-def test_random_formulas_mean_the_same_in_both_languages(javascript):
+def test_random_formulas_mean_the_same_in_both_languages(arithmetic):
     """Some are none, as `a < b < c`: both languages say so."""
     choose, texts, ours = random.Random(0), [], []
     while len(texts) < 3_000:
@@ -126,13 +116,13 @@ def test_random_formulas_mean_the_same_in_both_languages(javascript):
         if found is None or abs(found) < 2**53:
             texts.append(text)
             ours.append(found)
-    theirs = javascript(IN_JAVASCRIPT, [texts, VALUES])
+    theirs = in_javascript(arithmetic, texts)
     assert [None if isinstance(found, str) else found for found in theirs] == ours
     assert 300 < sum(found is None for found in ours) < 2_000
 
 
-def test_what_is_no_formula_is_refused_in_both_languages(javascript):
-    for text, theirs in zip(REFUSED, javascript(IN_JAVASCRIPT, [REFUSED, VALUES]), strict=True):
+def test_what_is_no_formula_is_refused_in_both_languages(arithmetic):
+    for text, theirs in zip(REFUSED, in_javascript(arithmetic, REFUSED), strict=True):
         with pytest.raises(ValueError, match="^here must "), interrupted():
             formula(text, VALUES, "here")
         assert isinstance(theirs, str) and theirs.startswith("here must have "), (text, theirs)

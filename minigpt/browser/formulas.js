@@ -8,13 +8,16 @@ const OPERATORS = {
   and: (a, b) => a && b,
   "<": (a, b) => a < b,
   ">": (a, b) => a > b,
-  "==": (a, b) => a === b,
-  "!=": (a, b) => a !== b,
+  "==": (a, b) => plain(a) === plain(b),
+  "!=": (a, b) => plain(a) !== plain(b),
   "+": (a, b) => a + b,
   "-": (a, b) => a - b,
   "*": (a, b) => a * b,
   "//": (a, b) => Math.floor(a / b),
 };
+
+/** True is 1 and false 0, as in Python. */
+const plain = (value) => (typeof value === "boolean" ? Number(value) : value);
 
 /** A formula as a function of its names' values; an Error if it is none, or uses a name that is not known. */
 export function formula(text, known, where) {
