@@ -54,7 +54,7 @@ def configs(draw):
 def steps(draw, device="cpu"):
     """A configuration and the other arguments of `training_memory`, as far as they concern activations."""
     config = draw(configs())
-    precisions = memory.PRECISIONS if device == "cuda" else ("fp32", "amp-bf16", "bf16")
+    precisions = tuple(memory.PRECISIONS) if device == "cuda" else ("fp32", "amp-bf16", "bf16")
     how = {
         "batch_size": draw(st.integers(1, 4)),
         "sequence_length": draw(st.integers(1, config.context_length)),
@@ -212,7 +212,7 @@ def test_the_embeddings_gradients_meet_as_the_allocator_says(vocab_size):
 
 @pytest.mark.long
 @settings(max_examples=40, deadline=None)
-@given(medium_steps(), st.sampled_from(memory.PRECISIONS), st.sampled_from(["explicit", "fused"]))
+@given(medium_steps(), st.sampled_from(tuple(memory.PRECISIONS)), st.sampled_from(["explicit", "fused"]))
 def test_peak_with_a_gpus_operators(drawn, precision, attention):
     config, how = drawn
     how |= {"precision": precision, "attention": attention}
@@ -611,3 +611,11 @@ def test_the_estimates_of_others_are_what_their_programs_say():
         gib = measured.pop(f"EleutherAI's calculator, {program}")["gib"]
         assert f"{names['eleuther_estimate'](weight_bytes) / 2**30:.2f}" == f"{gib:.2f}"
     assert not measured
+
+
+@pytest.mark.parametrize("name", memory.PRECISIONS)
+def test_a_number_takes_as_many_bytes_as_training_gives_it(name):
+    """The table of formulas says it in letters, `minigpt.precision` by PyTorch's types."""
+    letters = memory.Letters(SMALL, 1, None, name, device="cuda")
+    precision = memory.PRECISIONS[name]
+    assert (letters.r, letters.e) == (precision.parameters.itemsize, precision.products.itemsize)

@@ -127,7 +127,7 @@ def random_settings(choose, config):
     return {
         "batch_size": choose.choice((1, 2, 3, 16, 512)),
         "sequence_length": choose.choice((None, choose.randint(1, config.context_length))),
-        "precision": choose.choice(PRECISIONS),
+        "precision": choose.choice(tuple(PRECISIONS)),
         "optimizer": choose.choice(OPTIMIZERS),
         "attention": choose.choice(("explicit", "fused")),
         "checkpointing": choose.random() < 0.5,

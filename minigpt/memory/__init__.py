@@ -9,7 +9,6 @@ from minigpt.memory.step import (
     ATTENTIONS,
     DEVICES,
     OPTIMIZERS,
-    PRECISIONS,
     STAGES,
     Letters,
     Stage,
@@ -19,6 +18,7 @@ from minigpt.memory.step import (
     training_memory,
 )
 from minigpt.memory.step_table import STEP
+from minigpt.precision import PRECISIONS
 
 __all__ = [
     "ATTENTIONS",

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -13,9 +13,6 @@ from minigpt.checks import check_choice, check_size, check_switch
 from minigpt.config import GPTConfig, configuration
 from minigpt.memory import ATTENTIONS, DEVICES, OPTIMIZERS, PRECISIONS
 from minigpt.model import GPT
-
-#: The type that torch.autocast casts to, for each precision; None where there is nothing to cast.
-CASTS = {"fp32": None, "amp-bf16": torch.bfloat16, "amp-fp16": torch.float16, "bf16": None}
 
 #: The phases of a step, in the order of time.
 PHASES = ("forward", "backward", "optimizer", "clearing")
@@ -50,7 +47,7 @@ class MeasuredStep:
         check_choice("optimizer", optimizer, OPTIMIZERS)
         check_choice("attention", attention, ATTENTIONS)
         check_choice("device", device, DEVICES)
-        with torch.device(device), default_dtype(torch.bfloat16 if precision == "bf16" else torch.float32):
+        with torch.device(device), default_dtype(PRECISIONS[precision].parameters):
             model = GPT(config)
         model.checkpointing = check_switch("checkpointing", checkpointing)
         for block in model.blocks:
@@ -66,8 +63,7 @@ class MeasuredStep:
 
     def forward(self) -> None:
         """Predict, and keep the logits, as a training loop does that scores them."""
-        cast = CASTS[self.precision]
-        with torch.autocast(self.device, cast) if cast else nullcontext():
+        with PRECISIONS[self.precision].autocast(self.device):
             self.logits, self.loss = self.model(self.tokens, self.targets)
 
     def backward(self) -> None:

@@ -5,8 +5,9 @@ from math import prod
 
 from minigpt.checks import check_choice, check_size
 from minigpt.config import GPTConfig, configuration
-from minigpt.memory.step import OPTIMIZERS, PRECISIONS, ceil_div
+from minigpt.memory.step import OPTIMIZERS, ceil_div
 from minigpt.parameters import count_params, parameter_shapes
+from minigpt.precision import PRECISIONS
 
 #: The ways in which N processes share the work.
 STRATEGIES = ("ddp", "zero1", "zero2", "zero3", "fsdp", "tensor")
@@ -79,7 +80,7 @@ def process_shares(
         (name, shape, blocks if name.startswith("blocks.") else 1)
         for name, shape in parameter_shapes(config.but(n_layers=1)).items()
     ]
-    number_bytes = 2 if precision == "bf16" else 4
+    number_bytes = PRECISIONS[precision].parameters.itemsize
     states = {"sgd": 0, "sgd-momentum": 1}.get(optimizer, 2)
     whole = number_bytes * count_params(config)
     if strategy == "ddp":

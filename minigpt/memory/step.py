@@ -18,11 +18,8 @@ from minigpt.checks import check_choice, check_number, check_size, check_switch,
 from minigpt.config import GPTConfig, configuration
 from minigpt.memory.step_table import STEP
 from minigpt.parameters import count_params, count_tensors, parameter_shapes
+from minigpt.precision import PRECISIONS
 from minigpt.table import Table
-
-#: How numbers are stored. "amp-...": parameters in 32 bits, products in 16 (automatic mixed
-#: precision, torch.autocast); "bf16": everything in 16.
-PRECISIONS = ("fp32", "amp-bf16", "amp-fp16", "bf16")
 
 #: "adamw" is what PyTorch takes by default: all tensors at once (foreach) on a GPU, a loop over them on a CPU.
 OPTIMIZERS = ("adamw", "adamw-fused", "adamw-foreach", "sgd", "sgd-momentum")
