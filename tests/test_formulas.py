@@ -197,9 +197,10 @@ def test_a_shown_formula_has_the_value_it_stands_for():
 def all_kinds_of_steps():
     """Small steps of every kind, as arguments of `training_memory`; sizes are such that no two letters are alike."""
     sizes = [
-        (GPTConfig(vocab_size=31, context_length=29, d_model=15, n_heads=3, n_layers=4, d_ff=23), 7, 13),
+        (GPTConfig(vocab_size=31, context_length=37, d_model=15, n_heads=3, n_layers=4, d_ff=23), 7, 32),
         (GPTConfig(vocab_size=311, context_length=17, d_model=14, n_heads=1, n_layers=1, d_ff=37), 1, 1),
-        (GPTConfig(vocab_size=61, context_length=43, d_model=34, n_heads=2, n_layers=2, d_ff=19), 1, 41),
+        (GPTConfig(vocab_size=61, context_length=43, d_model=34, n_heads=2, n_layers=2, d_ff=19), 1, 33),
+        (GPTConfig(vocab_size=29, context_length=5, d_model=22, n_heads=2, n_layers=3, d_ff=41), 2, 2),
     ]
     switches = itertools.product((False, True), repeat=8)
     for i, (switch, precision, (config, batch_size, T)) in enumerate(itertools.product(switches, PRECISIONS, sizes)):
