@@ -129,7 +129,7 @@ def medium_steps(draw):
 def test_peak_is_the_cpu_allocators(drawn):
     config, how = drawn
     predicted, real = training_memory(config, **how), trace(MeasuredStep(config, **how))
-    assert predicted.peak_bytes == pytest.approx(real.peak_bytes, rel=1e-3)
+    assert predicted.peak_bytes == pytest.approx(real.peak_bytes, rel=1e-3, abs=100)
     standing = predicted.parameters_bytes + predicted.optimizer_bytes
     standing += how["accumulating"] * predicted.gradients_bytes
     assert standing == real.start_bytes - 16 * positions(how)

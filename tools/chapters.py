@@ -130,7 +130,7 @@ def questions(notebook) -> list[Question]:
 
 
 #: The code that asks a kernel for the state of its widgets: for each widget, in the order in which they were made,
-#: a checksum of each trait.
+#: a checksum of each trait. Left out are the versions of the packages that draw the widgets.
 STATE_QUESTION = """
 import json, zlib
 from ipywidgets import Widget
@@ -142,7 +142,10 @@ def checksums(state):
         for model_id, number in numbers.items():
             text = text.replace(model_id, number)
         return zlib.crc32(text.encode())
-    return [{trait: of(value) for trait, value in model["state"].items()} for model in state.values()]
+    return [
+        {trait: of(value) for trait, value in model["state"].items() if not trait.endswith("_module_version")}
+        for model in state.values()
+    ]
 """
 
 

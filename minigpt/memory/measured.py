@@ -173,7 +173,8 @@ def trace(step: MeasuredStep) -> Trace:
     start = step.standing_bytes
     # The profiler announces itself on stderr unless told otherwise.
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+    # Some versions of it warn that they forget events, unless told to keep them (acc_events).
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as recorded:
         for name, phase in step.phases.items():
             with record_function(name):
                 phase()

@@ -244,7 +244,8 @@ def training_memory(
     thousand parameters can be 1 %. That holds where no library allocates for itself: oneDNN does so in products of 16
     bits, and the fused attention in backward, which shows where the vocabulary is small. For device="cuda" it was
     tested with a GPU's operators called by name in a simulation, not on a GPU; step.toml says at `fused` which
-    kernels these are. What is not modelled: several processes (see `process_shares`), torch.compile, frozen
+    kernels these are. Measured with PyTorch 2.11, 2.13 and 2.14; in 2.6 a checkpointed block can need one more
+    tensor as wide as the model. What is not modelled: several processes (see `process_shares`), torch.compile, frozen
     parameters, the scaling of fp16's loss (three numbers), clipping of gradients.
 
     Source: the operations' order is that of model.py and of PyTorch's autograd; checkpointing is Chen et al. (2016),
