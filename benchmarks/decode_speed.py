@@ -4,8 +4,9 @@
 
 Both continue the same prompt with a key-value cache, in turns, and must write the same tokens in 32 bits. There is a
 limit: the time for a token can't be shorter than the time to read its bytes, which are every weight once (of the
-position embedding one row) and the keys and values so far. The speed of memory is measured by summing up a tensor
-that is too large for the processor's caches. Results go to results/decode_speed.json.
+position embedding one row) and the keys and values so far. It is measured by summing up a tensor of as many bytes,
+over and over: what fits into the processor's caches is read from there, as the weights are. Results go to
+results/decode_speed.json.
 """
 
 import argparse
@@ -37,7 +38,7 @@ def ours(model: GPT, new_tokens: int) -> list[int]:
 
 def theirs(model: GPT2LMHeadModel, new_tokens: int) -> list[int]:
     prompt = torch.tensor([PROMPT])
-    how = {"max_new_tokens": new_tokens, "min_new_tokens": new_tokens, "do_sample": False, "pad_token_id": 0}
+    how = {"max_new_tokens": new_tokens, "do_sample": False, "pad_token_id": 0}
     return model.generate(prompt, attention_mask=torch.ones_like(prompt), **how)[0, len(PROMPT) :].tolist()
 
 
@@ -59,14 +60,14 @@ def bytes_of_a_token(model: GPT, new_tokens: int) -> int:
     return size * (weights + keys_and_values)
 
 
-def memory_speed() -> float:
-    """The bytes a second that this machine reads with these threads: a median over sums of half a gigabyte each."""
-    tensor, seconds = torch.ones(2**27), []
-    for _ in range(9):
+def milliseconds_to_read(size: int) -> float:
+    """The time that this machine needs, with these threads, to read as many bytes once more: the best of 25."""
+    tensor, milliseconds = torch.ones(size // 4), []
+    for _ in range(25):
         began = time.perf_counter()
         tensor.sum()
-        seconds.append(time.perf_counter() - began)
-    return tensor.nbytes / statistics.median(seconds)
+        milliseconds.append((time.perf_counter() - began) * 1_000)
+    return min(milliseconds)
 
 
 def measure(config: GPTConfig, new_tokens: int, dtype: torch.dtype) -> dict:
@@ -83,15 +84,16 @@ def measure(config: GPTConfig, new_tokens: int, dtype: torch.dtype) -> dict:
                 milliseconds[name].append((time.perf_counter() - began) / new_tokens * 1_000)
     if dtype == torch.float32:
         assert texts["minigpt"] == texts["huggingface"], texts
-    read, speed = bytes_of_a_token(model, new_tokens), memory_speed()
+    read = bytes_of_a_token(model, new_tokens)
+    limit = milliseconds_to_read(read)
     pairs = zip(milliseconds["minigpt"], milliseconds["huggingface"], strict=True)
     return {
         **{f"{name}_ms": round(statistics.median(times), 2) for name, times in milliseconds.items()},
         **{f"{name}_spread_ms": [round(min(times), 2), round(max(times), 2)] for name, times in milliseconds.items()},
         "minigpt_is_faster_by": round(statistics.median(theirs / ours for ours, theirs in pairs), 2),
         "bytes_of_a_token": read,
-        "memory_gb_per_second": round(speed / 1e9, 1),
-        "limit_ms": round(read / speed * 1_000, 2),
+        "memory_gb_per_second": round(read / limit / 1e6, 1),
+        "limit_ms": round(limit, 2),
     }
 
 
