@@ -301,7 +301,7 @@ def read_once(prompt: Tensor, times: int, model: GPT, cache: list[KVCache] | Non
 
 
 def unchecked(model: GPT) -> Callable:
-    """What gives the scores: `GPT.scores`, or the model itself where calling it may do more than that and check."""
+    """Return `GPT.scores`, or the model itself if its call may do more: a subclass, a compiled model, hooks."""
     is_plain = type(model) is GPT and "forward" not in vars(model)
     return model.scores if is_plain and not (model._forward_hooks or model._forward_pre_hooks) else model
 
