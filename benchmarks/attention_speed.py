@@ -1,8 +1,8 @@
-"""Which way through attention is the faster one? python benchmarks/attention_speed.py
+"""Which way to compute attention is faster? python benchmarks/attention_speed.py
 
-A layer of attention, forward and backward, by PyTorch's fused kernel and by the formula, in 32 and in 16
-bits, at several shapes; the two take turns. Writes results/attention_speed.json: medians of the
-milliseconds, and of the ratio within a turn. `minigpt.attention` takes the faster way by these results.
+A layer of attention runs forward and backward, by PyTorch's fused kernel and by the formula in turns, in 32 and
+in 16 bits, at several shapes. Results go to results/attention_speed.json: the medians of the milliseconds, and of
+the ratio within a turn. `minigpt.attention` chooses the faster way by these results.
 """
 
 import statistics
@@ -19,7 +19,7 @@ WARM_UP, ROUNDS = 2, 15
 
 
 def milliseconds(layer: MultiHeadAttention, way, x: torch.Tensor) -> float:
-    """Time of step 4 and its gradients: queries, keys and values are x, split into heads."""
+    """The time for step 4 of attention and its gradients; queries, keys and values are all x, split into heads."""
     heads = [layer.split_heads(x.detach().clone().requires_grad_()) for _ in range(3)]
     began = time.perf_counter()
     output = way(*heads)

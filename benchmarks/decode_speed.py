@@ -1,10 +1,11 @@
-"""The speed of generation: our GPT and Hugging Face's, the same weights, one sequence, the likeliest token each time.
+"""The speed of generation: our GPT against Hugging Face's, same weights, one sequence, always the likeliest token.
 
     python benchmarks/decode_speed.py
 
-Both continue the same prompt with a key-value cache, in turns, and must write the same tokens in 32 bits. A token
-can't be faster than its bytes can be read: every weight once (of the embeddings one row), and the keys and values so
-far. The speed of memory is measured by summing up a tensor that no cache holds. Results go to
+Both continue the same prompt with a key-value cache, in turns, and must write the same tokens in 32 bits. There is a
+limit: the time for a token can't be shorter than the time to read its bytes, which are every weight once (of the
+position embedding one row) and the keys and values so far. It is measured by summing up a tensor of as many bytes,
+over and over: what fits into the processor's caches is read from there, as the weights are. Results go to
 results/decode_speed.json.
 """
 
@@ -37,7 +38,7 @@ def ours(model: GPT, new_tokens: int) -> list[int]:
 
 def theirs(model: GPT2LMHeadModel, new_tokens: int) -> list[int]:
     prompt = torch.tensor([PROMPT])
-    how = {"max_new_tokens": new_tokens, "min_new_tokens": new_tokens, "do_sample": False, "pad_token_id": 0}
+    how = {"max_new_tokens": new_tokens, "do_sample": False, "pad_token_id": 0}
     return model.generate(prompt, attention_mask=torch.ones_like(prompt), **how)[0, len(PROMPT) :].tolist()
 
 
@@ -52,21 +53,21 @@ def hugging_face(model: GPT) -> GPT2LMHeadModel:
 
 
 def bytes_of_a_token(model: GPT, new_tokens: int) -> int:
-    """What has to be read for a token in the middle of the text."""
+    """The bytes that have to be read for a token in the middle of the text."""
     config, size = model.config, model.head.weight.element_size()
     weights = sum(p.numel() for p in model.parameters()) - config.context_length * config.d_model
     keys_and_values = 2 * config.n_layers * config.d_model * (len(PROMPT) + new_tokens // 2)
     return size * (weights + keys_and_values)
 
 
-def memory_speed() -> float:
-    """Bytes a second that this machine reads with these threads: the median of several sums over half a gigabyte."""
-    tensor, seconds = torch.ones(2**27), []
-    for _ in range(9):
+def milliseconds_to_read(size: int) -> float:
+    """The time that this machine needs, with these threads, to read as many bytes once more: the best of 25."""
+    tensor, milliseconds = torch.ones(size // 4), []
+    for _ in range(25):
         began = time.perf_counter()
         tensor.sum()
-        seconds.append(time.perf_counter() - began)
-    return tensor.nbytes / statistics.median(seconds)
+        milliseconds.append((time.perf_counter() - began) * 1_000)
+    return min(milliseconds)
 
 
 def measure(config: GPTConfig, new_tokens: int, dtype: torch.dtype) -> dict:
@@ -74,7 +75,7 @@ def measure(config: GPTConfig, new_tokens: int, dtype: torch.dtype) -> dict:
     model = GPT(config).to(dtype).eval()
     ways = {"minigpt": (ours, model), "huggingface": (theirs, hugging_face(model).to(dtype))}
     milliseconds, texts = {name: [] for name in ways}, {}
-    for turn in range(1 + ROUNDS):  # the first to warm up
+    for turn in range(1 + ROUNDS):  # the first turn is a warm-up
         for name in list(ways)[:: 1 if turn % 2 else -1]:
             write, of = ways[name]
             began = time.perf_counter()
@@ -83,15 +84,16 @@ def measure(config: GPTConfig, new_tokens: int, dtype: torch.dtype) -> dict:
                 milliseconds[name].append((time.perf_counter() - began) / new_tokens * 1_000)
     if dtype == torch.float32:
         assert texts["minigpt"] == texts["huggingface"], texts
-    read, speed = bytes_of_a_token(model, new_tokens), memory_speed()
+    read = bytes_of_a_token(model, new_tokens)
+    limit = milliseconds_to_read(read)
     pairs = zip(milliseconds["minigpt"], milliseconds["huggingface"], strict=True)
     return {
         **{f"{name}_ms": round(statistics.median(times), 2) for name, times in milliseconds.items()},
         **{f"{name}_spread_ms": [round(min(times), 2), round(max(times), 2)] for name, times in milliseconds.items()},
         "minigpt_is_faster_by": round(statistics.median(theirs / ours for ours, theirs in pairs), 2),
         "bytes_of_a_token": read,
-        "memory_gb_per_second": round(speed / 1e9, 1),
-        "limit_ms": round(read / speed * 1_000, 2),
+        "memory_gb_per_second": round(read / limit / 1e6, 1),
+        "limit_ms": round(limit, 2),
     }
 
 

@@ -1,18 +1,19 @@
-"""A training step's memory on a GPU beside the prediction: python benchmarks/gpu_memory.py
+"""Compare the memory of a training step on a GPU with the prediction: python benchmarks/gpu_memory.py
 
-Each case runs in a process of its own, two steps, the second measured:
+Each case runs in a process of its own. It does two steps, and the second is measured:
 
     predicted   what minigpt.memory says, from the configuration alone
     allocated   torch.cuda.max_memory_allocated: the most bytes of tensors, and of cuBLAS's workspace
     reserved    torch.cuda.max_memory_reserved: the most that PyTorch's allocator took from the driver
-    driver      what the driver has given away after the step, less what it had before the process came
+    driver      what the driver has given away after the step, less what it had given away before the process began
 
-so that reserved - allocated is what lies idle between tensors (fragmentation), and driver - reserved the CUDA context
-and what libraries took by themselves. The workspace is measured, too: what is still allocated after the
-step, less the parameters, the optimizer's states and the batch. Nobody else may use the GPU meanwhile. A case
-that doesn't fit is in the results as such. Needs nvidia-smi; takes the first GPU. Writes results/gpu_memory.json.
+So reserved - allocated is the unused memory between tensors (fragmentation), and driver - reserved is the memory of
+the CUDA context and of libraries that ask the driver themselves. The workspace is measured, too: it is what is still
+allocated after the step, less the parameters, the optimizer's states and the batch. No other program may use the GPU
+at the same time. If a case doesn't fit, the results say so. The benchmark needs nvidia-smi, uses the first GPU, and
+writes results/gpu_memory.json.
 
-Without a GPU it says so and writes nothing; --list shows the cases and their predictions anywhere.
+Without a GPU it says so and writes nothing; --list shows the cases and their predictions on any machine.
 """
 
 import argparse
@@ -25,13 +26,13 @@ from store import apart, measured_on, store
 
 from minigpt import CONFIGS, GPTConfig
 from minigpt.memory import TrainingMemory, in_gigabytes, training_memory
-from minigpt.memory.measured import Step
+from minigpt.memory.measured import MeasuredStep
 
 GPT2_SIZES = ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
 
 
 def cases() -> Iterator[dict]:
-    """The grid: names of configurations, and arguments of `training_memory`."""
+    """All cases: for each the name of a configuration, and arguments of `training_memory`."""
     ways = product((1, 2, 4, 8), ("fp32", "amp-bf16", "amp-fp16", "bf16"), ("explicit", "fused"), (False, True))
     for batch_size, precision, attention, checkpointing in ways:
         how = {"precision": precision, "attention": attention, "checkpointing": checkpointing}
@@ -45,21 +46,21 @@ def cases() -> Iterator[dict]:
 
 
 def arguments(case: dict) -> tuple[GPTConfig, dict]:
-    """The configuration of a case, and the other arguments."""
+    """The configuration of a case, and the other arguments of `training_memory`."""
     how = {name: value for name, value in case.items() if name not in ("config", "dropout")}
     return CONFIGS[case["config"]].but(dropout=case["dropout"]), how
 
 
 def predict(case: dict) -> TrainingMemory:
-    """What is expected of a GPU."""
+    """The predicted memory of a case on a GPU."""
     config, how = arguments(case)
     return training_memory(config, **how, device="cuda")
 
 
 def row(case: dict, measured: dict | None) -> dict:
-    """A case, its prediction and, unless it didn't fit, what was measured and what that means."""
+    """A row of the results: a case, its prediction and, if it fitted, the measurements and what follows from them."""
     predicted = predict(case)
-    found = case | {"predicted_bytes": predicted.peak_bytes, "predicted_moment": predicted.peak.name}
+    found = case | {"predicted_bytes": predicted.peak_bytes, "predicted_stage": predicted.peak.name}
     if measured is None:
         return found | {"fits": False}
     allocated, reserved = measured["allocated_bytes"], measured["reserved_bytes"]
@@ -73,11 +74,11 @@ def row(case: dict, measured: dict | None) -> dict:
 
 
 def measure(case: dict) -> dict | None:
-    """A second step's bytes on the GPU, in a fresh process; None if they don't fit."""
+    """The bytes of a second step on the GPU, in a fresh process; None if the step doesn't fit."""
     before = int(smi("memory.used")) * 2**20
     config, how = arguments(case)
     try:
-        step = Step(config, **how, device="cuda")
+        step = MeasuredStep(config, **how, device="cuda")
         for phase in step.phases.values():
             phase()
         torch.cuda.synchronize()
@@ -97,7 +98,7 @@ def measure(case: dict) -> dict | None:
 
 
 def smi(query: str) -> str:
-    """What nvidia-smi knows of the first GPU; sizes in MiB."""
+    """The answer of nvidia-smi to a query about the first GPU; sizes are in MiB."""
     command = ["nvidia-smi", "--id=0", f"--query-gpu={query}", "--format=csv,noheader,nounits"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 

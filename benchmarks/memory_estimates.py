@@ -1,9 +1,10 @@
-"""What other programs estimate for the homework's model: python benchmarks/memory_estimates.py --cookbook FOLDER
+"""The estimates of other programs for the homework's model: python benchmarks/memory_estimates.py --cookbook FOLDER
 
-One sequence of 1,024 tokens in 32 bits with AdamW, each program asked as its documentation says. They are not among
-the course's packages: pip install accelerate transformers torchinfo gpu-estimator deepspeed, in an environment of
-their own. FOLDER is a copy of github.com/EleutherAI/cookbook. Writes results/memory_estimates.json; chapter 4
-computes the same figures from each program's formula, and a test holds the two against each other.
+The case is one sequence of 1,024 tokens in 32 bits with AdamW; each program is used as its documentation says. The
+programs are not among the course's packages: pip install accelerate transformers torchinfo gpu-estimator deepspeed,
+in a separate environment. FOLDER is a copy of github.com/EleutherAI/cookbook. Results go to
+results/memory_estimates.json. Chapter 4 computes the same figures from each program's formula, and a test compares
+the two.
 """
 
 import argparse
@@ -26,7 +27,7 @@ TOKENS = (1, HOMEWORK.context_length)
 
 
 def accelerate_bytes() -> int:
-    """The total of its table, "training with Adam", for a model that has no storage."""
+    """accelerate's total for "training with Adam", for a model on the meta device."""
     from accelerate.commands.estimate import estimate_training_usage
     from accelerate.utils import calculate_maximum_sizes
 
@@ -36,7 +37,7 @@ def accelerate_bytes() -> int:
 
 
 def torchinfo_bytes() -> int:
-    """Parameters, and what it calls the size of the forward and backward pass."""
+    """torchinfo's sum: the parameters, and what it calls the size of the forward and backward pass."""
     from torchinfo import summary
 
     report = summary(GPT(HOMEWORK), input_data=torch.zeros(TOKENS, dtype=torch.int64), verbose=0)
@@ -44,7 +45,7 @@ def torchinfo_bytes() -> int:
 
 
 def gpu_estimator_bytes() -> int:
-    """Its total, overhead included."""
+    """gpu-estimator's total, with overhead."""
     from gpu_estimator import GPUEstimator
 
     estimate = GPUEstimator().estimate(count_params(HOMEWORK), *TOKENS, precision="fp32", optimizer="adamw")
@@ -52,14 +53,14 @@ def gpu_estimator_bytes() -> int:
 
 
 def deepspeed_bytes() -> int:
-    """ZeRO-2's states on a single GPU, nothing moved to the CPU; it supposes 16 bits."""
+    """DeepSpeed's estimate for the states of ZeRO-2 on a single GPU, nothing moved to the CPU; it assumes 16 bits."""
     from deepspeed.runtime.zero.stage_1_and_2 import estimate_zero2_model_states_mem_needs
 
     return estimate_zero2_model_states_mem_needs(count_params(HOMEWORK), 1, 1, cpu_offload=False)[1]
 
 
 def cookbook_gib(folder: Path, *more: str) -> float:
-    """EleutherAI's calculator, which prints two decimals."""
+    """The result of EleutherAI's calculator in GiB; it prints two decimals."""
     shape = {
         "--num-layers": HOMEWORK.n_layers,
         "--hidden-size": HOMEWORK.d_model,
@@ -74,7 +75,7 @@ def cookbook_gib(folder: Path, *more: str) -> float:
     return float(re.search(r"Per-GPU Memory Required for Training: ([\d.]+) GiB", printed)[1])
 
 
-#: Its name on PyPI, and how it is asked.
+#: For each program its name on PyPI, and the function that asks it.
 PACKAGES = {
     "accelerate": accelerate_bytes,
     "torchinfo": torchinfo_bytes,

@@ -1,4 +1,4 @@
-"""What benchmarks share: a process of its own for a measurement, a file for the results, where they were measured."""
+"""The common part of the benchmarks: a separate process for a measurement, a file of results, facts on the machine."""
 
 import json
 import os
@@ -16,7 +16,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def measured_on(**more) -> dict:
-    """The machine and the versions that results depend on, and what a benchmark knows of them besides."""
+    """The machine and the versions that results depend on; a benchmark may add more."""
     return {
         "processor": platform.machine(),
         "cores": os.cpu_count(),
@@ -33,6 +33,6 @@ def store(name: str, where: dict, results: list[dict]) -> None:
 
 
 def apart(function: Callable, *arguments):
-    """Call a function in a process of its own, which takes its memory along when it ends."""
+    """Call a function in a process of its own, whose memory is free again when it ends."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(function, *arguments).result()

@@ -1,9 +1,9 @@
-"""A training step's real peak on a CPU beside the prediction: python benchmarks/training_memory.py
+"""Compare the real peak of a training step on a CPU with the prediction: python benchmarks/training_memory.py
 
-The homework's model (301,771,520 parameters) at 1 x 1,024 tokens in float32, on tokens drawn at random: two steps
-each, the second under PyTorch's profiler, which sees every allocation. Needs some 10 GB of memory and a
-minute or two for each case. Each case gets a process of its own. Writes results/training_memory.json;
---case NAME measures that one and keeps the others in the file, if they are from such a machine.
+The model is the homework's (301,771,520 parameters), at 1 x 1,024 tokens in float32, on random tokens. Each case does
+two steps in a process of its own; the second runs under PyTorch's profiler, which sees every allocation. A case needs
+some 10 GB of memory and a minute or two. Results go to results/training_memory.json. --case NAME measures only that
+case, and keeps the others in the file if they were measured on such a machine.
 """
 
 import argparse
@@ -13,9 +13,9 @@ from store import RESULTS, apart, measured_on, store
 
 from minigpt import CONFIGS
 from minigpt.memory import training_memory
-from minigpt.memory.measured import Step, trace
+from minigpt.memory.measured import MeasuredStep, trace
 
-#: Name, dropout, how the step is done.
+#: For each case its name, the dropout, and further arguments of the step.
 CASES = {
     "explicit attention": (0.0, {}),
     "explicit attention, dropout 0.1": (0.1, {}),
@@ -29,7 +29,7 @@ def measure(name: str) -> dict:
     """One row of the results."""
     dropout, how = CASES[name]
     config = CONFIGS["homework"].but(dropout=dropout)
-    predicted, real = training_memory(config, 1, **how), trace(Step(config, 1, **how))
+    predicted, real = training_memory(config, 1, **how), trace(MeasuredStep(config, 1, **how))
     return {
         "case": name,
         "config": "homework",
@@ -39,12 +39,12 @@ def measure(name: str) -> dict:
         "measured_peak_bytes": real.peak_bytes,
         "measured_phase": real.peak_phase,
         "predicted_peak_bytes": predicted.peak_bytes,
-        "predicted_moment": predicted.peak.name,
+        "predicted_stage": predicted.peak.name,
     }
 
 
 def stored(where: dict) -> dict[str, dict]:
-    """The rows that there are already, by case, if they were measured in the same surroundings."""
+    """The stored rows, by case, if they were measured on such a machine with the same versions; else {}."""
     path = RESULTS / "training_memory.json"
     stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"measured_on": None}
     return {row["case"]: row for row in stored["results"]} if stored["measured_on"] == where else {}

@@ -3,14 +3,13 @@
     git clone https://github.com/karpathy/nanoGPT
     python benchmarks/training_speed.py --nanogpt nanoGPT
 
-The same configuration, the same batches, one process; the contestants take turns, a step each, so that
-whatever else the machine does slows all of them. A step is what each project's own loop does in one: forward,
-backward, clipping, AdamW, gradients cleared; ours is `Trainer.step`. Of nanoGPT its model.py is used as it is, once
-with the optimizer that its configure_optimizers gives a CPU; of Hugging Face GPT2LMHeadModel with
-scaled_dot_product_attention, once with its own loss from labels and plain torch.optim.AdamW, as its example
-run_clm_no_trainer.py has it. Both once more with the fused AdamW that ours has. Each case runs in float32
-and, in bfloat16, under autocast. Ratios are medians over rounds of the ratio within a round. Writes
-results/training_speed.json.
+All have the same configuration and the same batches, in one process. They take turns, one step each, so that other
+work of the machine slows all of them. A step is what each project's own loop does: forward, backward, clipping,
+AdamW, clearing the gradients; ours is `Trainer.step`. nanoGPT's model.py is used as it is, with the optimizer that
+its configure_optimizers makes for a CPU. Hugging Face's GPT2LMHeadModel is used with scaled_dot_product_attention,
+its own loss from labels, and plain torch.optim.AdamW, as in its example run_clm_no_trainer.py. Both run once more
+with our fused AdamW. Each case runs in float32 and, under autocast, in bfloat16. The ratios are medians over rounds
+of the ratio within a round. Results go to results/training_speed.json.
 """
 
 import argparse
@@ -42,7 +41,7 @@ WARM_UP = 3
 
 
 def stepper(call, optimizer, parameters, batches, settings):
-    """A training loop's body for a model that `call` turns into a loss."""
+    """The body of a training loop, as a function; `call` turns inputs and targets into the model's loss."""
     parameters, step = list(parameters), 0
 
     def one():
@@ -94,7 +93,7 @@ def huggingface_steppers(config: GPTConfig, batches: Batches, settings: TrainCon
         model = transformers.GPT2LMHeadModel(theirs).train()
         fused = adamw(model, settings) if name != "Hugging Face" else None
         optimizer = fused or torch.optim.AdamW(model.parameters(), settings.learning_rate)
-        # With labels the model itself moves them by one; the last position then has nothing to predict.
+        # Given labels, the model itself moves them by one; the last position then has nothing to predict.
         made[name] = stepper(
             lambda x, y, m=model: m(x, labels=x).loss, optimizer, model.parameters(), batches, settings
         )

@@ -1,9 +1,9 @@
-"""How long a widget takes from a moved slider to a drawn picture: python benchmarks/widget_redraw.py
+"""The time from a moved slider to a drawn widget: python benchmarks/widget_redraw.py
 
-Opens each widget in headless Chromium, on a page of its own as the site would have it, moves it at random
-and times what the page does for it: the input event's handlers, the redraw in the next frame, and the layout
-that follows. Waiting for that frame is not counted. Once at the machine's speed, once with Chromium's
-processor throttling at 4 (a phone, roughly). Writes results/widget_redraw.json.
+Each widget is opened in headless Chromium, on a page of its own like those of the site, and its controls are used at
+random. What the page does is timed: the handlers of the input event, the redraw in the next frame, and the layout
+after it. Waiting for that frame is not counted. Each widget is timed once at the machine's speed, and once with
+Chromium's processor throttling at 4 (roughly a phone). Results go to results/widget_redraw.json.
 """
 
 import base64
@@ -49,7 +49,7 @@ TIME = """async (moves) => {
 
 
 def page_of(widget) -> str:
-    """A page that holds one widget as a built chapter does."""
+    """A page that holds one widget, in the same form as in a built chapter."""
     state = widget.get_state()
     buffers = [
         {"path": [name], "encoding": "base64", "data": base64.b64encode(value).decode()}

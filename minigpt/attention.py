@@ -1,11 +1,11 @@
-"""Causal multi-head self-attention, every line explained, and the cache it generates with.
+"""Causal multi-head self-attention, every line explained, and the cache that makes generating fast.
 
 Letters for shapes, here and everywhere in the course:
 
     B  sequences in the batch          H  attention heads
     T  positions read in this call     D  width of one head, C / H
     S  positions that can be seen:     C  width of the model, d_model = H·D
-       those in the cache, then T
+       the cached ones, then these T
 """
 
 import math
@@ -25,25 +25,25 @@ class MultiHeadAttention(nn.Module):
 
     Args:
         d_model: C, the width of the input and of the output.
-        n_heads: H, how many times to look; must divide d_model.
-        context_length: the most positions that can be seen at once.
-        dropout: probability, in [0, 1), that a weight is dropped while training.
+        n_heads: H, the number of attention heads; must divide d_model.
+        context_length: the largest number of positions that can be seen at once.
+        dropout: probability, in [0, 1), that an attention weight is dropped (set to 0) while training.
         bias: whether the four projections add a bias.
 
     Raises:
-        TypeError, ValueError: an argument is of the wrong type or impossible; the message
-            names it, its value and what would be right.
+        TypeError, ValueError: an argument has the wrong type or an impossible value; the message
+            names the argument, its value and what would be right.
 
-    Source: Vaswani et al. (2017), section 3.2, equation 1; the causal mask is section 3.2.3's.
+    Source: Vaswani et al. (2017), section 3.2, equation 1; section 3.2.3 for the causal mask.
     At d_model = 768 with biases it has 4·(768² + 768) = 2,362,368 parameters.
     """
 
-    #: True: PyTorch's fused kernel wherever it is the faster way to the same output. False: the
-    #: explicit formula always. Set it on one module, or here for all of them.
+    #: True: use PyTorch's fused kernel wherever it is faster; the output is the same. False: always
+    #: use the explicit formula. Set it on one module, or here on the class for all modules.
     fused = True
 
     def __init__(self, d_model, n_heads, context_length=1024, dropout=0.0, bias=True):
-        # The sizes are checked first: 768 numbers can't be shared out among 10 heads.
+        # The sizes are checked first: 768 numbers can't be divided equally among 10 heads.
         check_size("d_model", d_model)
         check_size("n_heads", n_heads)
         check_size("context_length", context_length)
@@ -51,69 +51,72 @@ class MultiHeadAttention(nn.Module):
         check_dropout("dropout", dropout)
         check_switch("bias", bias)
 
-        # nn.Module keeps the list of the parameters that are assigned from here on.
+        # From here on, nn.Module keeps a list of the layers that are assigned, with their parameters.
         super().__init__()
 
-        # The heads share the width: at C = 768, twelve heads are D = 64 wide each.
+        # The heads share the width equally: at C = 768, each of twelve heads is D = 64 wide.
         self.n_heads = int(n_heads)
         self.d_head = int(d_model // n_heads)
 
-        # Needed in forward, and not parameters: nothing here is learned.
+        # forward needs these two settings. They are not parameters: neither is learned.
         self.context_length = int(context_length)
         self.dropout = dropout
 
-        # W_q: what is this position looking for? All heads' questions are one matrix.
+        # W_q: what is this position looking for? One matrix makes the queries of all heads.
         self.query = nn.Linear(d_model, d_model, bias)  # weight (C, C), bias (C,): C·C + C
 
-        # W_k: what does this position offer to those who look? Compared with the questions.
+        # W_k: what does this position offer to those that look? Its keys are compared with their queries.
         self.key = nn.Linear(d_model, d_model, bias)  # weight (C, C), bias (C,): C·C + C
 
-        # W_v: what does this position hand over to those who chose it?
+        # W_v: what does this position give to the positions that look at it?
         self.value = nn.Linear(d_model, d_model, bias)  # weight (C, C), bias (C,): C·C + C
 
-        # W_o: mixes what the heads found, which until then lie side by side, unaware of each other.
+        # W_o: mixes the results of the heads. Until then they only lie side by side.
         self.output = nn.Linear(d_model, d_model, bias)  # weight (C, C), bias (C,): C·C + C
 
     def forward(self, x, cache=None, return_weights=False):
-        """Attend.
+        """Let each position of x look at itself and the positions before it.
 
         Args:
-            x: one vector a position, (B, T, C).
-            cache: a `KVCache` that holds the keys and values of the positions before x; they
-                are seen too, and those of x are added to it. None: there is nothing before x.
-            return_weights: also return who looked at whom, which takes the explicit way.
+            x: one vector for each position, (B, T, C).
+            cache: a `KVCache` with the keys and values of the positions before x. These positions
+                are seen, too, and the keys and values of x are added to the cache. None: nothing
+                comes before x.
+            return_weights: whether to return the attention weights (who looked at whom), too. Only
+                the explicit formula computes them, so it is used then.
 
         Returns:
-            (B, T, C), or with return_weights the pair of it and the weights, (B, H, T, S);
-            each row of S weights sums to 1.
+            The output, (B, T, C); with return_weights a pair: the output and the weights,
+            (B, H, T, S). Each row of S weights sums to 1.
 
         Raises:
-            TypeError, ValueError: x is not (B, T, C) in the numbers that the weights are, cache is no
-                `KVCache`, or more than context_length positions would be seen.
+            TypeError, ValueError: x is not (B, T, C), its numbers have another type than the weights,
+                cache is not a `KVCache`, or more than context_length positions would be seen.
             RuntimeError: a cache is used while gradients are recorded.
         """
-        # Without this check, a wrong input would fail inside the first product, with less to go by.
+        # Without this check, a wrong input would fail inside the first product, with a less helpful error.
         check_input(self, x, cache)
 
-        # 1. Project: three linear maps of the same x. Q = x W_q + b_q, and likewise K and V.
+        # 1. Project: three linear maps of the same x. Q = x W_q + b_q; K and V likewise.
         queries = self.query(x)  # (B, T, C)
         keys = self.key(x)  # (B, T, C)
         values = self.value(x)  # (B, T, C)
 
-        # 2. Split: head h gets the h-th slice of D numbers, and from here on works by itself.
+        # 2. Split: head h gets the h-th slice of D numbers. From here on each head works by itself.
         queries_h = self.split_heads(queries)  # (B, H, T, D)
         keys_h = self.split_heads(keys)  # (B, H, T, D)
         values_h = self.split_heads(values)  # (B, H, T, D)
 
-        # 3. Remember: keys and values never change once computed, so the earlier ones are
-        #    taken from the cache. Queries need no cache: only the new positions ask.
+        # 3. Remember: keys and values never change once they are computed, so those of earlier
+        #    positions are taken from the cache. Queries need no cache: only the new positions look.
         if cache is None:
             seen_keys, seen_values = keys_h, values_h  # (B, H, S, D)
         else:
             seen_keys, seen_values = cache.append(keys_h, values_h)  # (B, H, S, D)
 
-        # 4. Look: softmax(QKᵀ/√D)V. Two ways to the same result: one to read, one to be fast.
-        #    (In 16 bits on a CPU, the one to read is the fast one: benchmarks/attention_speed.py.)
+        # 4. Look: softmax(QKᵀ/√D)V. There are two ways to the same result: the formula, which is easy
+        #    to read, and PyTorch's fused kernel, which is fast. (In 16 bits on a CPU, the formula is
+        #    faster: see benchmarks/attention_speed.py.)
         if return_weights or not self.fused or in_16_bits_on_a_cpu(queries_h):
             weights = self.attention_weights(queries_h, seen_keys)  # (B, H, T, S)
             kept = F.dropout(weights, self.dropout, self.training)  # (B, H, T, S)
@@ -121,45 +124,47 @@ class MultiHeadAttention(nn.Module):
         else:
             found = self.fused_attention(queries_h, seen_keys, seen_values)  # (B, H, T, D)
 
-        # 5. Merge: the heads' findings side by side again, in the order they were split in.
+        # 5. Merge: put the results of the heads side by side again, in the order of step 2.
         by_position = found.transpose(1, 2)  # (B, T, H, D)
         merged = by_position.flatten(2)  # (B, T, C)
 
-        # 6. Mix: the output projection, the first place where heads learn of each other.
+        # 6. Mix: the output projection combines the results of all heads. Until here, no head used
+        #    the results of another.
         out = self.output(merged)  # (B, T, C)
         return (out, weights) if return_weights else out
 
     def split_heads(self, x):
-        """(B, T, C) -> (B, H, T, D): the last axis read as heads, the heads put before the positions."""
-        # A view: C = H·D numbers in a row are read as H rows of D. Nothing is moved or copied.
+        """(B, T, C) -> (B, H, T, D): split the last axis into heads, and put the heads before the positions."""
+        # A view: C = H·D numbers in a row are read as H rows of D numbers. Nothing is moved or copied.
         heads = x.unflatten(-1, (self.n_heads, self.d_head))  # (B, T, H, D)
-        # H next to B, because the products of step 4 treat all axes but the last two as a batch.
+        # H goes next to B, because the matrix products of step 4 treat all axes except the last two
+        # as a batch.
         return heads.transpose(1, 2)  # (B, H, T, D)
 
     def attention_weights(self, queries, keys):
         """softmax(QKᵀ/√D) with the future masked: (B, H, T, D), (B, H, S, D) -> (B, H, T, S)."""
-        # /√D: D random products add up to something √D large; unscaled, the softmax would
-        # saturate and hardly learn (Vaswani et al., section 3.2.1). The queries are divided, not
-        # the products: the result is the same, and there are fewer of them.
+        # /√D: D random products add up to a number about √D large. Without the division, the softmax
+        # would saturate and hardly learn (Vaswani et al., section 3.2.1). The queries are divided, not
+        # the scores: the result is the same, and for S > D there are fewer numbers to divide.
         scaled = queries / math.sqrt(self.d_head)  # (B, H, T, D)
 
-        # QKᵀ: every query times every key. The larger the product, the better they match.
+        # QKᵀ: the dot product of every query with every key. The larger it is, the better the two match.
         keys_t = keys.transpose(-2, -1)  # (B, H, D, S)
         scores = scaled @ keys_t  # (B, H, T, S)
 
-        # Causality: query t is position S - T + t, and sees no later key. -∞ marks the future.
+        # Causality: query t is at position S - T + t, and must not see any later key. -∞ marks the future.
         T, S = scores.shape[-2:]
         never = torch.full((T, S), -math.inf, dtype=scores.dtype, device=scores.device)  # (T, S)
         future = never.triu(S - T + 1)  # (T, S)
 
-        # e^(-∞) = 0: a masked score gets no weight, and the others share the whole.
+        # e^(-∞) = 0: a masked score gets the weight 0, and the weights of the others sum to 1.
         masked = scores + future  # (B, H, T, S)
         return masked.softmax(dim=-1)  # (B, H, T, S)
 
     def fused_attention(self, queries, keys, values):
-        """Step 4 in one call: same arguments, same result, and where PyTorch can, no (T, S) weights stored."""
-        # The kernel knows one mask by name, the causal one of T = S. A single query sees all.
-        # Between the two (several positions after a filled cache), the mask is spelled out.
+        """Step 4 in one call, with the same result. Where PyTorch can, it does not store the (T, S) weights."""
+        # The kernel has one mask built in: the causal mask for T = S. A single query sees all keys, and
+        # needs no mask. For several new positions after a filled cache, the mask is written out.
         T, S = queries.size(-2), keys.size(-2)
         mask, is_causal = None, False
         if T == S:
@@ -168,26 +173,26 @@ class MultiHeadAttention(nn.Module):
             ones = torch.ones(T, S, dtype=torch.bool, device=queries.device)  # (T, S)
             mask = ones.tril(S - T)  # (T, S)
 
-        # Evaluation drops nothing; this function, unlike nn.Dropout, has to be told.
+        # Nothing is dropped in evaluation. nn.Dropout knows that by itself; this function must be told.
         dropout = self.dropout if self.training else 0.0
         return F.scaled_dot_product_attention(
             queries, keys, values, attn_mask=mask, dropout_p=dropout, is_causal=is_causal
         )  # (B, H, T, D)
 
     def extra_repr(self):
-        """What `print(module)` shows besides the projections."""
-        # The projections print their own sizes; only this module knows how they are shared out.
+        """The text that `print(module)` shows besides the projections."""
+        # The projections print their own sizes; only this module knows how heads divide the width.
         return f"{self.n_heads} heads of {self.d_head}, context_length={self.context_length}"
 
 
 def check_input(layer: MultiHeadAttention, x, cache) -> None:
-    """Raise unless a layer can read x, and cache is one."""
+    """Raise unless the layer can read x, and cache is a `KVCache` or None."""
     if not isinstance(x, Tensor):
         raise TypeError(f"x must be a tensor of floating-point numbers; got {type(x).__name__}")
     d_model = layer.n_heads * layer.d_head
     if x.dim() != 3 or x.size(-1) != d_model:
         raise ValueError(f"x must be (B, T, {d_model}); got {tuple(x.shape)}")
-    # A projection that was exchanged for another kind of layer may take what it likes.
+    # If the projection was replaced by another kind of layer, we don't know what input that layer takes.
     weight = getattr(layer.query, "weight", None)
     if isinstance(weight, Tensor) and weight.is_floating_point():
         if x.is_meta and not weight.is_meta:
@@ -196,58 +201,59 @@ def check_input(layer: MultiHeadAttention, x, cache) -> None:
             raise ValueError(f"x must hold numbers like the weights', {weight.dtype}; got {x.dtype}")
     if cache is not None and not isinstance(cache, KVCache):
         raise TypeError(f"cache must be a KVCache or None; got {type(cache).__name__}")
-    # The cache counts: S positions are seen, of which the first S - T were read earlier.
+    # Cached positions count, too: of the S positions that are seen, the first S - T were read earlier.
     S = x.size(1) + (0 if cache is None else cache.length)
     if layer.context_length < S:
         raise ValueError(f"x may show {layer.context_length} positions at most; got {S}")
 
 
 def under_autocast(*tensors) -> bool:
-    """Whether autocast will bring these to one type. It leaves 64 bits, and what is no floating-point number, alone."""
+    """Whether autocast will convert these tensors to one type. It converts no 64-bit numbers, and no integers."""
     fits = all(x.is_floating_point() and x.dtype != torch.float64 and not x.is_meta for x in tensors)
     return fits and torch.is_autocast_enabled(tensors[0].device.type)
 
 
 def in_16_bits_on_a_cpu(x) -> bool:
-    """Whether these are numbers for which PyTorch's fused kernel is slower than the formula."""
+    """Whether x holds 16-bit numbers on a CPU: there, PyTorch's fused kernel is slower than the formula."""
     return x.device.type == "cpu" and x.dtype.itemsize == 2
 
 
 class KVCache:
     """The keys and values that one attention layer has computed so far.
 
-    Generating a token reads one new position. Without a cache all earlier positions would be
-    projected again for every token, and always to the same keys and values.
+    To generate a token, the model reads one new position. Without a cache it would have to project
+    all earlier positions again for every token, always to the same keys and values.
 
     Args:
-        context_length: how many positions there will be room for. It is reserved at the
-            first append, so that appending copies the new positions and no others.
+        context_length: the largest number of positions. Room for all of them is reserved at the
+            first append, so that an append copies only the new positions.
 
-    It keeps numbers of the kind that came first. Under autocast to 16 bits those have 16, and later
-    ones in 32 bits are rounded to them; what `append` returns has the kind that it was given.
+    The cache keeps all numbers in the type of the first ones. If these had 16 bits, as under autocast,
+    later numbers in 32 bits are rounded to 16. `append` returns numbers in the type that it was given.
     """
 
     def __init__(self, context_length):
         check_size("context_length", context_length)
         self.context_length = int(context_length)
-        #: How many positions are held: S after an append, 0 before the first.
+        #: The number of positions that are held: S after an append, 0 before the first append.
         self.length = 0
         self.keys: Tensor | None = None
         self.values: Tensor | None = None
 
     def append(self, keys, values):
-        """Add T positions and return all S that are now held.
+        """Add T positions and return all S positions that are now held.
 
         Args:
             keys, values: (B, H, T, D) each.
 
         Returns:
-            Two, (B, H, S, D) each: views of the cache, unless it keeps another kind of numbers.
+            All keys and all values, (B, H, S, D) each: views of the cache, or copies if it keeps another
+            type of numbers.
 
         Raises:
-            RuntimeError: gradients are being recorded, which writing in place would corrupt.
-            ValueError: keys and values don't fit to each other, to what the cache was begun with, or
-                into its room.
+            RuntimeError: gradients are being recorded; writing into the cache would corrupt them.
+            ValueError: keys and values have different shapes, don't fit the B, H and D of the cache, or
+                need more room than is left.
         """
         if torch.is_grad_enabled() and (keys.requires_grad or values.requires_grad):
             raise RuntimeError("a KVCache is for generation: call the model under torch.no_grad()")
@@ -268,10 +274,13 @@ class KVCache:
         self.values.narrow(2, self.length, T).copy_(values)
         self.length = end
         seen_keys, seen_values = self.keys.narrow(2, 0, end), self.values.narrow(2, 0, end)  # (B, H, S, D)
-        return seen_keys.to(keys.dtype), seen_values.to(values.dtype)
+        # Under autocast, the cache may hold another kind of numbers than it is given.
+        if self.keys.dtype != keys.dtype:
+            return seen_keys.to(keys.dtype), seen_values.to(values.dtype)
+        return seen_keys, seen_values  # (B, H, S, D)
 
     def truncate(self, length):
-        """Forget all positions but the first `length`; after 0 the cache is as new, for any batch.
+        """Forget all positions except the first `length`. With 0 the cache is as good as new, for any batch.
 
         Raises:
             ValueError: length is not from 0 to the number of positions that are held.
@@ -283,7 +292,7 @@ class KVCache:
             self.keys = self.values = None
 
     def repeat(self, times):
-        """Hold each sequence so many times, side by side: what was read once can go on in several ways."""
+        """Repeat each sequence `times` times, so that a text that was read once can go on in several ways."""
         check_size("times", times)
         if self.keys is not None:
             self.keys = self.keys.repeat_interleave(times, dim=0)

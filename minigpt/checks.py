@@ -1,6 +1,6 @@
-"""Checks of arguments, once for all modules. An error names the argument, its value and what would be right.
+"""Checks of arguments, shared by all modules. An error names the argument, its value and what would be right.
 
-NumPy's numbers are as good as Python's, which they come back as. True and False are no numbers.
+NumPy's numbers are accepted, and returned as Python's. True and False don't count as numbers.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,7 +26,10 @@ def is_size(value) -> bool:
 
 
 def check_size(name: str, value, most: int | None = None, least: int = 1, note: str = "") -> int:
-    """The value as Python's int; an error unless it is an int from `least` to `most`. `note` helps who gave less."""
+    """Return the value as Python's int; raise unless it is an int from `least` to `most`.
+
+    `note` is added to the error for a value below `least`.
+    """
     if not is_integer(value):
         raise TypeError(f"{name} must be an int; got {shown(value)} ({type_name(value)})")
     value = int(value)
@@ -38,7 +41,7 @@ def check_size(name: str, value, most: int | None = None, least: int = 1, note: 
 
 
 def check_number(name: str, value, right: str, is_right: Callable[[float], bool]) -> float:
-    """The value as Python's; an error unless it is a number for which `is_right` holds, which `right` says in words."""
+    """Return the value as a Python number; raise unless `is_right(value)`. `right` says in words what is right."""
     if not is_number(value):
         raise TypeError(f"{name} must be a number; got {shown(value)} ({type_name(value)})")
     if not is_right(value):
@@ -47,19 +50,19 @@ def check_number(name: str, value, right: str, is_right: Callable[[float], bool]
 
 
 def check_dropout(name: str, value) -> float:
-    """The value as Python's float; an error unless it is a probability in [0, 1)."""
+    """Return the value as Python's float; raise unless it is a probability in [0, 1)."""
     return float(check_number(name, value, "at least 0 and less than 1", lambda p: 0 <= p < 1))
 
 
 def check_switch(name: str, value) -> bool:
-    """The value as Python's bool; an error unless it is True or False."""
+    """Return the value as Python's bool; raise unless it is True or False."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be True or False; got {shown(value)} ({type_name(value)})")
     return bool(value)
 
 
 def check_choice(name: str, value, choices: Iterable[str]) -> str:
-    """The value; an error unless it is one of `choices`."""
+    """Return the value; raise unless it is one of `choices`."""
     choices = tuple(choices)
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}; got {shown(value)}")
@@ -67,16 +70,16 @@ def check_choice(name: str, value, choices: Iterable[str]) -> str:
 
 
 def check_text(name: str, value) -> str:
-    """The value; an error unless it is a str."""
+    """Return the value; raise unless it is a str."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str; got {shown(value)} ({type_name(value)})")
     return value
 
 
 def check_heads(d_model: int, n_heads: int) -> None:
-    """Raise unless `n_heads` divides `d_model`; say which numbers of heads would."""
+    """Raise unless `n_heads` divides `d_model`; the error names numbers of heads that would."""
     if d_model % n_heads:
-        # Divisors come in pairs, of which one is at most the root. (Beyond 1.6e9 these are not all of them.)
+        # Divisors come in pairs; one of each pair is at most √d_model. (Above 1.6e9 some divisors are not found.)
         small = [n for n in range(1, min(isqrt(d_model), 40_000) + 1) if d_model % n == 0]
         divisors = {*small, *(d_model // n for n in small)}
         below = max(n for n in divisors if n < n_heads)
@@ -94,7 +97,7 @@ def is_bar_hidden(progress: bool | None) -> bool | None:
 
 
 def shown(value) -> str:
-    """A value as an error shows it; what would fill the screen is cut short."""
+    """A value as an error shows it; a long one is cut short."""
     if isinstance(value, int) and abs(value) >= 10**100:
         return f"an int of {value.bit_length()} bits"
     text = str(value) if isinstance(value, np.generic) else repr(value)

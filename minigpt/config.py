@@ -17,8 +17,8 @@ from minigpt.checks import (
 
 ACTIVATIONS = ("gelu_tanh", "gelu", "relu")
 
-#: The largest sizes there can be: far above any model's, and small enough that whatever is asked of a
-#: configuration is answered in about a second.
+#: The largest sizes allowed. They are far above those of any model, and small enough that anything computed
+#: from a configuration takes about a second at most.
 MAX_SIZES: Mapping[str, int] = MappingProxyType(
     {
         "vocab_size": 10**9,
@@ -35,28 +35,29 @@ MAX_SIZES: Mapping[str, int] = MappingProxyType(
 class GPTConfig:
     """Everything that has to be decided before a GPT can be built.
 
-    NumPy's numbers are as good as Python's, which they become. `MAX_SIZES` says how large a size may be.
+    NumPy's numbers are accepted, and become Python's. `MAX_SIZES` says how large a size may be.
 
     Args:
-        vocab_size: V, how many different tokens there are.
-        context_length: the most positions the model can read at once. The length of an
-            actual input is T, and T <= context_length.
-        d_model: C, the numbers that stand for one position: the width of the model.
-        n_heads: H, attention heads a layer. Each is D = C / H wide, so H must divide C.
-        n_layers: L, how many blocks stand on top of each other.
+        vocab_size: V, the number of different tokens.
+        context_length: the largest number of positions that the model can read at once. The
+            length of an actual input is T, and T <= context_length.
+        d_model: C, the width of the model: how many numbers stand for one position.
+        n_heads: H, the number of attention heads in a layer. Each is D = C / H wide, so H must
+            divide C.
+        n_layers: L, the number of blocks, one on top of the other.
         d_ff: F, the width of the feed-forward layer inside a block; 4·C if not given.
         dropout: the probability, in [0, 1), that a number is set to zero while training.
-        attention_dropout: the same for attention weights; as dropout if not given. Where it is
-            above 0, PyTorch has no fused attention for a CPU, and training takes longer.
-        bias: whether linear layers and LayerNorms add a bias. GPT-2 and GPT-3 do.
-        tie_weights: whether the output head is the token embedding once more, as in GPT-2,
+        attention_dropout: the same for attention weights; equal to dropout if not given. If it
+            is above 0, PyTorch has no fused attention for a CPU, and training takes longer.
+        bias: whether linear layers and LayerNorms add a bias. Those of GPT-2 and GPT-3 do.
+        tie_weights: whether the output head uses the token embedding's matrix, as in GPT-2,
             or a matrix of its own.
         activation: the feed-forward layer's nonlinearity: "gelu_tanh" (GPT-2's approximation
             of GELU), "gelu" (the exact one) or "relu".
 
     Raises:
-        TypeError: a field has the wrong type: a size that is no int, a switch that is no bool.
-        ValueError: a field has the right type and an impossible value, or a size is above its
+        TypeError: a field has the wrong type: a size is not an int, or a switch is not a bool.
+        ValueError: a field has the right type but an impossible value, or a size is above its
             bound in `MAX_SIZES`. Both errors name the field, its value and what would be right.
 
     Source: Radford et al. (2019), section 2.3, for GPT-2; Brown et al. (2020), section 2.1, for GPT-3.
@@ -93,14 +94,14 @@ class GPTConfig:
 
     @property
     def d_head(self) -> int:
-        """D = C / H: how wide one attention head is."""
+        """D = C / H, the width of one attention head."""
         return self.d_model // self.n_heads
 
     def but(self, **changes) -> "GPTConfig":
-        """This configuration with some fields changed, checked again.
+        """A copy of this configuration with some fields changed; the copy is checked again.
 
-        A new d_model brings a new d_ff = 4·C along, and a new dropout a new attention_dropout,
-        unless these had been set to something else or are among the changes.
+        If d_ff was 4·C, it is 4·C of the new d_model, too. If attention_dropout was equal to dropout,
+        it is equal to the new dropout, too. (A field that is itself among the changes gets the value given.)
 
         >>> CONFIGS["gpt2"].but(d_model=1024, n_heads=16).d_ff
         4096
@@ -123,14 +124,15 @@ def gpt3(d_model: int, n_heads: int, n_layers: int) -> GPTConfig:
 
 
 #: The configurations that have names. Where a row of the GPT-3 paper's Table 2.1 contradicts
-#: itself, what had to be chosen is said beside it.
+#: itself, a comment says what we chose.
 CONFIGS: Mapping[str, GPTConfig] = MappingProxyType(
     {
         # Chapters 5 and 7 train it while they run.
         "tiny": GPTConfig(vocab_size=1_024, context_length=64, d_model=96, n_heads=4, n_layers=3),
         # Small enough to learn something in a minute on two CPU cores.
         "mini": GPTConfig(vocab_size=1_024, context_length=128, d_model=128, n_heads=4, n_layers=4),
-        # As large as fits into 6 MB in half precision with its tokenizer: the model that talks.
+        # The model that comes with the package: as large as fits into 6 MB, in half precision and
+        # with its tokenizer.
         "shakespeare": GPTConfig(
             vocab_size=1_024,
             context_length=256,
@@ -152,8 +154,8 @@ CONFIGS: Mapping[str, GPTConfig] = MappingProxyType(
         "gpt3-small": gpt3(768, 12, 12),
         "gpt3-medium": gpt3(1_024, 16, 24),
         "gpt3-large": gpt3(1_536, 16, 24),
-        # The table says 24 heads of 128, which would make 3,072, not 2,048. 16 heads of 128 fit;
-        # the count of parameters is the same whatever the number of heads.
+        # The table says 24 heads of 128, which would make 3,072, not 2,048. 16 heads of 128 fit.
+        # The number of parameters does not depend on the number of heads.
         "gpt3-xl": gpt3(2_048, 16, 24),
         "gpt3-2.7b": gpt3(2_560, 32, 32),
         "gpt3-6.7b": gpt3(4_096, 32, 32),
@@ -165,7 +167,7 @@ CONFIGS: Mapping[str, GPTConfig] = MappingProxyType(
 
 
 def configuration(config: GPTConfig | str) -> GPTConfig:
-    """A configuration as it is, or that of a name in `CONFIGS`.
+    """Return a configuration as it is; for a name in `CONFIGS`, the configuration of that name.
 
     Raises:
         TypeError: config is neither a configuration nor a name.

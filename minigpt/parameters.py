@@ -1,8 +1,8 @@
-"""Counts of parameters: from the configuration alone, by module, and of a module that exists.
+"""Counts of parameters: from a configuration alone, by kind of module, and of a module that exists.
 
-All formulas take the letters of attention.py and model.py, and b = 1 with biases, 0 without.
-The tests hold every one of them against live modules. A configuration may be given by its name in `CONFIGS`; sizes
-are ints of at least 1, Python's or NumPy's, counts are Python's. What else is given raises a TypeError or a
+All formulas use the letters of attention.py and model.py, and b = 1 with biases, 0 without.
+The tests compare each formula with real modules. A configuration may be given by its name in `CONFIGS`. Sizes
+are ints of at least 1, Python's or NumPy's; counts are Python's ints. Any other argument raises a TypeError or a
 ValueError that names it.
 """
 
@@ -15,12 +15,12 @@ from minigpt.checks import check_choice, check_size, check_switch, shown, type_n
 from minigpt.config import CONFIGS, GPTConfig, configuration
 from minigpt.table import Table
 
-#: The groups that a model's parameters fall into, in the order data meets them.
+#: The groups that a model's parameters fall into, in the order in which data passes through them.
 GROUPS = ("token embedding", "position embedding", "attention", "feed-forward", "LayerNorm", "output head")
 
 
 def attention_params(d_model: int, bias: bool = True) -> int:
-    """Parameters of one `MultiHeadAttention`: 4·(C² + b·C). The number of heads plays no part.
+    """Parameters of one `MultiHeadAttention`: 4·(C² + b·C), whatever the number of heads.
 
     >>> attention_params(768)
     2362368
@@ -71,7 +71,7 @@ def count_params(config: GPTConfig) -> int:
 
 
 def by_module(config: GPTConfig) -> Table:
-    """Where the parameters are: a row for each kind of module, how many there are, what they sum to.
+    """Where the parameters are: a table with a row for each kind of module, how many there are, and their sum.
 
     Raises:
         ValueError: the rows don't sum to `count_params(config)` (`Table` checks its total).
@@ -96,7 +96,7 @@ def by_module(config: GPTConfig) -> Table:
 def rule_of_thumb(config: GPTConfig) -> int:
     """12·L·C²: the blocks' matrices alone, for F = 4·C.
 
-    Source: Kaplan et al. (2020), section 2.1, where it is called N and leaves out embeddings.
+    Source: Kaplan et al. (2020), section 2.1, where it is called N; embeddings are not counted.
 
     >>> rule_of_thumb(CONFIGS["gpt3-175b"])
     173946175488
@@ -106,7 +106,7 @@ def rule_of_thumb(config: GPTConfig) -> int:
 
 
 def family(names: Iterable[str]) -> Table:
-    """Named configurations side by side: their sizes, their parameters, and the rule of thumb's error."""
+    """A table of named configurations: their sizes, their parameters, and the error of the rule of thumb."""
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise TypeError(f"names must be several names of CONFIGS; got {shown(names)}")
     rows = []
@@ -121,10 +121,10 @@ def family(names: Iterable[str]) -> Table:
 
 
 def count(module: nn.Module, trainable: bool | None = None) -> int:
-    """Parameters that a live module holds; one that is used in two places counts once.
+    """The number of parameters that a module holds; a parameter that is used in two places counts once.
 
     Args:
-        module: any module, on the meta device too.
+        module: any module, also one on the meta device.
         trainable: True: only those with requires_grad. False: only those without. None: all.
     """
     if not isinstance(module, nn.Module):
@@ -139,8 +139,8 @@ class Summary:
     """A model's size as a training log gives it; printed in the form of PyTorch Lightning's summary.
 
     Attributes:
-        trainable_params, other_params: how many learn, and how many don't.
-        size_bytes: what all of them take up.
+        trainable_params, other_params: the number of parameters that are trained, and of those that are not.
+        size_bytes: the bytes of all parameters.
     """
 
     trainable_params: int
@@ -160,7 +160,7 @@ class Summary:
 
 
 def summary(model: nn.Module) -> Summary:
-    """Count a live module's parameters and their bytes, as a training log does."""
+    """Count the parameters of a module and their bytes, as a training log does."""
     trainable, other = count(model, trainable=True), count(model, trainable=False)
     return Summary(trainable, other, sum(p.numel() * p.element_size() for p in model.parameters()))
 
@@ -168,10 +168,10 @@ def summary(model: nn.Module) -> Summary:
 def short(number: int) -> str:
     """A count in thousands, millions, billions: 301771520 is "301 M", 2362368 is "2.4 M".
 
-    From 100 up the fraction is cut off, not rounded, which is why 301.77 million reads 301 M.
+    From 100 on, the fraction is cut off, not rounded: 301.77 million is written 301 M.
 
     Raises:
-        TypeError: the number is no int.
+        TypeError: the number is not an int.
         ValueError: it is negative.
     """
     number = check_size("number", number, least=0)
@@ -204,5 +204,5 @@ def parameter_shapes(config: GPTConfig) -> dict[str, tuple[int, ...]]:
 
 def count_tensors(config: GPTConfig) -> int:
     """The number of parameter tensors of `GPT(config)`: a weight is one, a bias is one."""
-    # Two embeddings; two norms and six linear layers a block, and the last norm; a head of its own.
+    # Two embeddings; two norms and six linear layers in each block, and the last norm; the head, if it is not tied.
     return 2 + (8 * config.n_layers + 1) * (1 + config.bias) + (not config.tie_weights)

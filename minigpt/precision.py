@@ -1,6 +1,6 @@
-"""The precisions: in how many bits parameters are kept, and in how many they are multiplied.
+"""The precisions: in which type parameters are kept, and in which type they are multiplied.
 
-Training and the memory of training take the same names and mean the same by them.
+minigpt.train and minigpt.memory use the same names for them, with the same meaning.
 
 Source: Micikevicius et al. (2018) for mixed precision.
 """
@@ -15,11 +15,11 @@ import torch
 
 @dataclass(frozen=True)
 class Precision:
-    """Two kinds of numbers.
+    """A precision: two types of numbers.
 
     Attributes:
         parameters: the type of parameters, gradients, the optimizer's states and the residual stream.
-        products: the type that matrix products read and give.
+        products: the type of the inputs and the results of matrix products.
     """
 
     parameters: torch.dtype
@@ -27,11 +27,11 @@ class Precision:
 
     @property
     def is_mixed(self) -> bool:
-        """Whether products have another type than parameters, and autocast has to convert."""
+        """Whether products have another type than parameters, so that autocast has to convert."""
         return self.parameters != self.products
 
     def autocast(self, device: str) -> AbstractContextManager:
-        """The context to run a model in on a kind of device, such as "cpu": it converts where precision is mixed."""
+        """The context to run a model in, on a kind of device such as "cpu"; it converts if the precision is mixed."""
         return torch.autocast(device, self.products, enabled=self.is_mixed)
 
 

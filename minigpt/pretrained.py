@@ -1,7 +1,7 @@
 """Trained models on disk, ours and GPT-2's: safetensors for the weights, JSON for the rest.
 
-A folder may be a stranger's. Nothing in it is unpickled or executed, only regular files are read, and what
-is not the model that its configuration describes is refused with an error that names the file.
+A folder may come from a stranger. Nothing in it is unpickled or executed, and only regular files are read. If a
+file does not fit the model that the configuration describes, an error names the file.
 """
 
 import json
@@ -27,16 +27,17 @@ from minigpt.model import GPT
 from minigpt.parameters import parameter_shapes
 from minigpt.tokenizer import END_OF_TEXT
 
-#: Where the models that come with the package lie, a folder each.
+#: The models that come with the package are in this folder, each in a folder of its own.
 WEIGHTS = Path(__file__).parent / "weights"
 
-#: What weights can be stored as. (Types of 8 bits cut off what they can't hold, without a word.)
+#: The types that weights can be stored in. (Types of 8 bits are left out: they would cut off large numbers silently.)
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
-#: No configuration is larger, and no tokenizer.
+#: The largest files that are accepted as a configuration and as a tokenizer.
 MAX_JSON_BYTES, MAX_TOKENIZER_BYTES = 10**6, 10**8
 
-#: What torch.compile, DDP and activation checkpointing put around a module, and into its parameters' names.
+#: The names under which torch.compile, DDP and activation checkpointing keep the module that they wrap. These
+#: names also become parts of the names of its parameters.
 WRAPPERS = ("_orig_mod", "module", "_checkpoint_wrapped_module")
 
 #: The file that says which of several files holds which weight.
@@ -49,15 +50,15 @@ def save(
     """Write a model's configuration and weights.
 
     Args:
-        model: what to save: a `GPT`, also one that is wrapped by torch.compile or DDP.
-        folder: where: `config.json` and `model.safetensors` are written there.
-        dtype: what to store the weights as, one of `DTYPES`; float16 halves the file.
-        more: text files to write beside them, by name.
+        model: the `GPT` to save, also one that is wrapped by torch.compile or DDP.
+        folder: the folder that `config.json` and `model.safetensors` are written into.
+        dtype: the type to store the weights in, one of `DTYPES`; float16 halves the file.
+        more: further text files to write beside them: names and texts.
 
     Raises:
-        TypeError: an argument is of the wrong type, or the weights are no real numbers.
-        ValueError: the weights are not those of the model's configuration, a weight is infinite or no
-            number or becomes so in `dtype`, or a name in `more` is not that of a file in the folder.
+        TypeError: an argument has the wrong type, or the weights are not floating-point numbers.
+        ValueError: the weights don't fit the model's configuration, a weight is infinite or nan or becomes
+            so in `dtype`, or a name in `more` can't be the name of another file in the folder.
         OSError: the files can't be written.
     """
     model = unwrapped(model)
@@ -79,7 +80,7 @@ def save_weights(
 
 
 def unwrapped(model: nn.Module) -> GPT:
-    """The GPT itself, whatever is around it."""
+    """The GPT itself, without the wrappers around it."""
     inner = model
     while not isinstance(inner, GPT):
         wrapped = [inner._modules[name] for name in WRAPPERS if isinstance(inner, nn.Module) and name in inner._modules]
@@ -92,10 +93,10 @@ def unwrapped(model: nn.Module) -> GPT:
 
 
 def weights_of(model: GPT) -> dict[str, Tensor]:
-    """A model's weights under the names of its configuration; a tied head is left out.
+    """A model's weights, by names without those of wrappers; a tied head is left out.
 
     Raises:
-        ValueError: they are not those of its configuration.
+        ValueError: the weights don't fit the model's configuration.
     """
     weights = {
         ".".join(part for part in name.split(".") if part not in WRAPPERS): weight
@@ -111,7 +112,7 @@ def weights_of(model: GPT) -> dict[str, Tensor]:
 
 
 def check_head(where: str, weights: dict[str, Tensor], config: GPTConfig) -> None:
-    """Take a tied head out of the weights; an error if it is there and is not the token embedding."""
+    """Remove a tied head from the weights; raise if it is there and differs from the token embedding."""
     embedding = weights.get("token_embedding.weight")
     if config.tie_weights and "head.weight" in weights:
         head = weights.pop("head.weight")
@@ -121,7 +122,7 @@ def check_head(where: str, weights: dict[str, Tensor], config: GPTConfig) -> Non
 
 
 def check_shapes(where: str | Path, shapes: Mapping[str, tuple[int, ...]], config: GPTConfig) -> None:
-    """Raise a ValueError unless these are the names and shapes of a model's weights (a tied head left out)."""
+    """Raise unless `shapes` has the names and shapes of the weights of `GPT(config)`, without a tied head."""
     expected = parameter_shapes(config)
     for name, shape in expected.items():
         if name not in shapes:
@@ -133,11 +134,11 @@ def check_shapes(where: str | Path, shapes: Mapping[str, tuple[int, ...]], confi
 
 
 class WrongWeights(ValueError, RuntimeError):
-    """Weights that are not those of a configuration."""
+    """The error for weights that don't fit their configuration."""
 
 
 def as_stored(weights: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-    """Weights in a type, each in one piece; an error unless all are finite numbers in it."""
+    """The weights in a type, each in one piece of memory; raise unless all numbers are finite in that type."""
     if not isinstance(dtype, torch.dtype) or dtype not in DTYPES:
         raise TypeError(f"dtype must be one of {', '.join(map(str, DTYPES))}; got {shown(dtype)}")
     stored, taken = {}, set()
@@ -148,7 +149,7 @@ def as_stored(weights: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Te
         numbers = weight.detach().to(dtype).contiguous()
         if not is_finite(numbers):
             raise ValueError(f"model: {name} must be finite numbers in {dtype}; some are infinite or nan")
-        # A part of a larger memory, which others may share, is copied: safetensors refuses it.
+        # A weight that shares its memory, or takes up only a part of it, is copied: safetensors refuses it.
         is_part = numbers.untyped_storage().nbytes() != numbers.nbytes or numbers.data_ptr() in taken
         stored[name] = numbers.clone() if is_part else numbers
         taken.add(numbers.data_ptr())
@@ -156,7 +157,7 @@ def as_stored(weights: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Te
 
 
 def check_plain(name: str, weight: Tensor) -> None:
-    """Raise unless a weight is a tensor of floating-point numbers that is all here, not a process's share of one."""
+    """Raise unless a weight is a tensor of floating-point numbers, and whole: not only one process's shard of it."""
     if type(weight) not in (Tensor, nn.Parameter):
         raise TypeError(f"model: {name} must be a tensor that is whole; got a {type_name(weight)}")
     if not weight.dtype.is_floating_point:
@@ -164,28 +165,29 @@ def check_plain(name: str, weight: Tensor) -> None:
 
 
 def is_finite(weight: Tensor) -> bool:
-    """Whether all numbers of a weight are finite; PyTorch does not say so of types of 8 bits."""
+    """Whether all numbers of a weight are finite. (PyTorch can't tell for types of 8 bits: they are converted.)"""
     return bool((weight.float() if weight.element_size() == 1 else weight).isfinite().all())
 
 
 def as_json(value: dict) -> str:
-    """A JSON file's text."""
+    """The text of a JSON file with this value."""
     return json.dumps(value, indent=2) + "\n"
 
 
 def write(
     folder: str | Path, weights: dict[str, Tensor], texts: Mapping[str, str], more: Mapping[str, str] | None = None
 ) -> None:
-    """Write `model.safetensors` and some text files; a full disk leaves all that was there as it was.
+    """Write `model.safetensors` and some text files. If the disk is full, the files that were there don't change.
 
     Args:
-        folder, weights: where and what.
-        texts: text files, by name.
-        more: the same for those whose names a caller chose.
+        folder, weights: where to write, and which weights.
+        texts: text files: names and texts.
+        more: further text files; their names were chosen by a caller, and are checked.
 
     Raises:
-        TypeError, ValueError: a name in `more` is not that of another file in the folder, or its text is no text.
-        OSError: they can't be written.
+        TypeError, ValueError: a name in `more` can't be the name of another file in the folder, or a text is
+            not a str.
+        OSError: the files can't be written.
     """
     folder, more = as_path(folder), more or {}
     for name, text in more.items():
@@ -205,12 +207,12 @@ def write(
 
 
 def is_file_name(name: str) -> bool:
-    """Whether a name can be a file's in a folder, and leads nowhere else."""
+    """Whether a name can be the name of a file in a folder, and does not lead out of the folder."""
     return re.fullmatch(r"\w[\w.-]*", name, re.ASCII) is not None
 
 
 def as_path(folder: str | Path) -> Path:
-    """A folder's path."""
+    """The path of a folder; raise unless `folder` is a path that is not empty."""
     if not isinstance(folder, str | os.PathLike):
         raise TypeError(f"folder must be a path; got {shown(folder)} ({type_name(folder)})")
     if not os.fspath(folder):
@@ -219,15 +221,16 @@ def as_path(folder: str | Path) -> Path:
 
 
 def load(folder: str | Path) -> GPT:
-    """Read what `save` wrote: a model in float32, ready to evaluate.
+    """Read a model that `save` wrote; it is in float32, and ready to evaluate.
 
     Args:
-        folder: what `save` was given, or the name of the model that comes with the package, "shakespeare".
+        folder: the folder that was given to `save`, or the name of the model that comes with the package,
+            "shakespeare".
 
     Raises:
-        FileNotFoundError: there is no such folder, and the message says which names there are, or no such file in it.
-        ValueError: a file is damaged, no regular file, or too large for what it should be; the weights are not
-            those of the configuration beside them (which is a RuntimeError, too), not finite or no
+        FileNotFoundError: there is no such folder (the message lists the names of models), or a file is missing.
+        ValueError: a file is damaged, not a regular file, or too large; or the weights don't fit the
+            configuration beside them (this error is a RuntimeError, too), are not finite or not
             floating-point numbers. The message names the file.
     """
     folder = model_folder(folder)
@@ -250,7 +253,7 @@ def config_in(folder: Path) -> GPTConfig:
 
 
 def described_by(path: Path, make):
-    """Call a function that reads a file; its errors then name the file."""
+    """Call a function that uses what a file says; if it raises, the error names the file."""
     try:
         return make()
     except (TypeError, ValueError) as error:
@@ -265,9 +268,10 @@ def small_json(path: Path) -> dict:
 
 
 def check_file(path: Path, most_bytes: int | None = None) -> None:
-    """Raise unless this is a regular file that is not empty, and no link, but for those in the cache of the hub.
+    """Raise unless a path is a regular file that is not empty and not too large; links are allowed in the hub's cache.
 
-    Links, pipes and devices have no place in a model's folder: what they lead to is not the model's, and may never end.
+    Other links, pipes and devices have no place in a model's folder: they lead out of it, and reading from them may
+    never end.
     """
     try:
         status = path.lstat()
@@ -287,16 +291,16 @@ def check_file(path: Path, most_bytes: int | None = None) -> None:
 
 
 def read_weights(path: Path, config: GPTConfig | None = None, names: Iterable[str] | None = None) -> dict[str, Tensor]:
-    """A safetensors file's weights in 32 bits, each in one piece.
+    """The weights in a safetensors file, in 32 bits, each in one piece of memory.
 
     Args:
         path: the file.
-        config: whose weights they must be, under our names; a tied head may be left out. Names and shapes
-            are looked at before anything is read.
-        names: those to read, all if None.
+        config: the configuration that the weights must fit, under our names; a tied head may be left out.
+            Names and shapes are checked before any weight is read.
+        names: the names of the weights to read; None reads all.
 
     Raises:
-        ValueError: the file is damaged, or they are other weights.
+        ValueError: the file is damaged, or holds other weights.
     """
     check_file(path)
     with path.open("rb") as file:
@@ -313,7 +317,7 @@ def read_weights(path: Path, config: GPTConfig | None = None, names: Iterable[st
                 if name not in stored:
                     raise ValueError(f"{path} must hold {shown(name)}, for {INDEX} says so; it does not")
                 weights[name] = file.get_tensor(name)
-    except (SafetensorError, KeyError, AttributeError) as error:  # the latter: a type that PyTorch lacks
+    except (SafetensorError, KeyError, AttributeError) as error:  # AttributeError: a type that PyTorch lacks
         raise ValueError(f"{path} must be a safetensors file; it is damaged: {error}") from error
     for name, weight in weights.items():
         if not weight.dtype.is_floating_point:
@@ -327,10 +331,10 @@ def read_weights(path: Path, config: GPTConfig | None = None, names: Iterable[st
 
 
 def build(config: GPTConfig, weights: dict[str, Tensor]) -> GPT:
-    """A model in float32 with these weights, ready to evaluate; a tied head is not among them."""
+    """A model in float32 with these weights, ready to evaluate. A tied head must not be among the weights."""
     with torch.device("meta"):
-        model = GPT(config)  # shapes only: nothing is drawn that is replaced at once
-    # In one piece, each by itself: the fused AdamW goes through them number by number.
+        model = GPT(config)  # shapes only: no random weights are drawn, which would be replaced at once
+    # Each weight in one piece of memory: the fused AdamW goes through it number by number.
     weights = {name: weight.float().contiguous() for name, weight in weights.items()}
     if config.tie_weights:
         weights["head.weight"] = weights["token_embedding.weight"]
@@ -344,9 +348,9 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     """The tokenizer of a model that comes with the package, or of a folder with a `tokenizer.json`.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: the file is damaged or no regular file, its tokens are not numbered from 0 without a gap, or
-            there are more of them than the vocabulary of the configuration beside it has.
+        FileNotFoundError: there is no such folder or file.
+        ValueError: the file is damaged or not a regular file, its tokens are not numbered from 0 without a gap,
+            or there are more tokens than vocab_size in the configuration beside it.
     """
     folder = model_folder(folder)
     path = folder / "tokenizer.json"
@@ -355,7 +359,7 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(path))
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
-    except BaseException as error:  # a bare Exception whatever is wrong, or what Rust calls a panic
+    except BaseException as error:  # the library raises a bare Exception for every fault, or a panic of Rust
         raise ValueError(f"{path} must be a tokenizer of the tokenizers library; it is damaged: {error}") from None
     ids = sorted(tokenizer.get_vocab().values())
     if not ids or ids != list(range(len(ids))):
@@ -368,7 +372,7 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
 
 
 def model_folder(name: str | Path) -> Path:
-    """The folder of that path, or else of that name among the models that come with the package."""
+    """The folder at a path; if it holds no model, the folder of that name among the package's own models."""
     known = sorted(path.name for path in WEIGHTS.iterdir())
     path = as_path(name)
     for folder in (path, *(WEIGHTS / shipped for shipped in known if str(name) == shipped)):
@@ -377,9 +381,9 @@ def model_folder(name: str | Path) -> Path:
     raise FileNotFoundError(f"folder must hold a saved model, or be one of: {', '.join(known)}; got {shown(str(name))}")
 
 
-#: What Hugging Face's GPT-2 calls our activations; the first of each is what we write.
+#: Hugging Face's names for our activations; we write the first of several names.
 ACTIVATIONS = {"gelu_tanh": ("gelu_new", "gelu_pytorch_tanh"), "gelu": ("gelu",), "relu": ("relu",)}
-#: What it calls our modules, and those of a block.
+#: Hugging Face's names for our modules, first those outside the blocks, then those of a block.
 NAMES = {
     "token_embedding": "transformer.wte",
     "position_embedding": "transformer.wpe",
@@ -393,9 +397,9 @@ BLOCK_NAMES = {
     "feed_forward.expand": "mlp.c_fc",
     "feed_forward.contract": "mlp.c_proj",
 }
-#: What released files hold besides weights: the causal mask of each layer.
+#: How the names of causal masks end. Released files hold a mask for each layer besides the weights.
 MASKS = (".attn.bias", ".attn.masked_bias")
-#: GPT-2 has them in one matrix, side by side.
+#: GPT-2 keeps these three side by side in one matrix.
 JOINED = ("query", "key", "value")
 
 
@@ -405,22 +409,23 @@ def load_gpt2(name: str | Path) -> GPT:
     Args:
         name: a folder with `config.json` and safetensors, as `save_pretrained` writes it, or a name
             on Hugging Face's hub: "openai-community/gpt2", "...gpt2-medium", "...gpt2-large",
-            "...gpt2-xl", or another with that architecture. What was fetched once is kept.
+            "...gpt2-xl", or another with that architecture. A model that was fetched once is kept on disk.
 
-    Of several files with weights, `model.safetensors` is the one that is read, or else those that
+    The weights are read from `model.safetensors`; if there is no such file, from those that
     `model.safetensors.index.json` names.
 
     Raises:
-        ConnectionError: it was never fetched, and the hub can't be reached.
+        ConnectionError: the model was never fetched, and the hub has no such model or can't be reached.
         FileNotFoundError: the folder has no configuration or no safetensors.
-        ValueError: it is no GPT-2, or one whose attention or LayerNorm our GPT doesn't compute; or as in `load`.
+        ValueError: the model is not a GPT-2, or its attention or LayerNorm differs from what our GPT
+            computes; or as in `load`.
     """
     folder = as_path(name)
     if not folder.is_dir():
         try:
             patterns = ["config.json", "model*.safetensors", INDEX]
             folder = Path(snapshot_download(str(name), allow_patterns=patterns))
-        except Exception as error:  # what is raised differs from one version of the library to the next
+        except Exception as error:  # versions of the library differ in the errors that they raise
             raise ConnectionError(
                 f"{shown(str(name))} is no folder, and must be fetched from huggingface.co, which has no such "
                 f"model or can't be reached"
@@ -443,7 +448,7 @@ def load_gpt2(name: str | Path) -> GPT:
 
 
 def shards(path: Path) -> dict[str, list[str]]:
-    """Which files hold which weights, from an index."""
+    """The files that an index names, and the names of the weights in each."""
     places = small_json(path).get("weight_map")
     if not isinstance(places, dict) or not places:
         raise ValueError(f"{path} must say in weight_map which file holds which weight; it does not")
@@ -459,12 +464,12 @@ def save_gpt2(model: nn.Module, folder: str | Path, tokenizer: Tokenizer | None 
     """Write a model so that Hugging Face's `GPT2LMHeadModel.from_pretrained` reads it.
 
     Args:
-        model: what to save, wrapped or not.
-        folder: where.
-        tokenizer: saved beside it for `AutoTokenizer.from_pretrained`, if given.
+        model: the model to save, wrapped or not.
+        folder: the folder to write into.
+        tokenizer: if given, it is saved beside the model for `AutoTokenizer.from_pretrained`.
 
     Raises:
-        ValueError: the model has no biases, which GPT-2 can't do without; or as in `save`.
+        ValueError: the model has no biases, and every GPT-2 has them; or as in `save`.
     """
     model = unwrapped(model)
     config = to_gpt2_config(model.config)
@@ -479,7 +484,7 @@ def save_gpt2(model: nn.Module, folder: str | Path, tokenizer: Tokenizer | None 
 
 
 def from_gpt2_config(theirs: dict) -> GPTConfig:
-    """Hugging Face's configuration of a GPT-2 as ours; what a field is without being there is its default."""
+    """Hugging Face's configuration of a GPT-2 as ours; a field that is missing has Hugging Face's default."""
     must = {
         "model_type": "gpt2",
         "layer_norm_epsilon": 1e-5,
@@ -510,13 +515,13 @@ def from_gpt2_config(theirs: dict) -> GPTConfig:
 
 
 def check_biases(config: GPTConfig) -> None:
-    """Raise unless a model could be a GPT-2."""
+    """Raise unless a model has biases, as every GPT-2 has."""
     if not config.bias:
         raise ValueError("bias must be True: GPT-2 has biases everywhere; got False")
 
 
 def to_gpt2_config(ours: GPTConfig) -> dict:
-    """Our configuration as Hugging Face's GPT-2 has it."""
+    """Our configuration as Hugging Face's configuration of a GPT-2."""
     check_biases(ours)
     return {
         "model_type": "gpt2",
@@ -539,15 +544,16 @@ def to_gpt2_config(ours: GPTConfig) -> dict:
 def from_gpt2_weights(theirs: dict[str, Tensor], config: GPTConfig) -> dict[str, Tensor]:
     """GPT-2's weights under our names; a tied head is left out.
 
-    GPT-2's linear layers hold their matrices the other way round, (in, out), and the query, key
-    and value as one, (C, 3C). Released files also hold the causal mask of each layer ("attn.bias"),
-    which is no weight, and some leave "transformer." away.
+    GPT-2's linear layers hold their matrices the other way round, (in, out). The matrices of query,
+    key and value are joined into one, (C, 3C). Released files also hold the causal mask of each layer
+    ("attn.bias"), which is not a weight.
 
     Raises:
-        ValueError: one is missing, or there is one that is none of GPT-2's (both are RuntimeErrors, too);
-            or a tied head is not the token embedding.
+        ValueError: a weight is missing, or there is one that a GPT-2 doesn't have (both errors are
+            RuntimeErrors, too); or a tied head differs from the token embedding.
     """
-    # Some files put "transformer." before every name, some don't. And a mask is no weight.
+    # Some files put "transformer." before every name, some don't: we add it where it is missing. The
+    # masks are not weights, and are left out.
     theirs = {
         name if name.startswith(("transformer.", "lm_head.")) else f"transformer.{name}": w
         for name, w in theirs.items()
@@ -555,23 +561,24 @@ def from_gpt2_weights(theirs: dict[str, Tensor], config: GPTConfig) -> dict[str,
     theirs = {name: w for name, w in theirs.items() if not name.endswith(MASKS)}
     ours = {}
 
-    # What was taken is gone, so that in the end nothing must be left.
+    # Each weight that is taken is removed from `theirs`. In the end nothing must be left there.
     def take(name: str) -> Tensor:
         if name not in theirs:
             raise WrongWeights(f"weights must hold {name}; they do not")
         return theirs.pop(name)
 
-    # A tied head is the token embedding, which is there anyway.
+    # A tied head may be missing: it is the token embedding, which is taken below.
     if "lm_head.weight" in theirs or not config.tie_weights:
         ours["head.weight"] = take("lm_head.weight")
 
-    # Outside the blocks only names change.
+    # Outside the blocks, only the names change.
     for name in ("token_embedding.weight", "position_embedding.weight", "norm.weight", "norm.bias"):
         module, _, kind = name.rpartition(".")
         ours[name] = take(f"{NAMES[module]}.{kind}")
     check_head("weights", ours, config)
 
-    # Inside, matrices are turned: theirs are (in, out), ours (out, in). Vectors stay as they are.
+    # Inside the blocks, matrices are transposed: theirs are (in, out), ours (out, in). Vectors stay
+    # as they are.
     for layer in range(config.n_layers):
         their_block, our_block = f"transformer.h.{layer}", f"blocks.{layer}"
         for kind in ("weight", "bias"):
@@ -579,7 +586,7 @@ def from_gpt2_weights(theirs: dict[str, Tensor], config: GPTConfig) -> dict[str,
                 weight = take(f"{their_block}.{their_module}.{kind}")
                 ours[f"{our_block}.{module}.{kind}"] = weight.T if weight.dim() == 2 else weight
 
-            # Queries, keys and values lie side by side in one matrix, and are cut apart.
+            # Query, key and value lie side by side in one matrix, which is cut into three.
             joined = take(f"{their_block}.attn.c_attn.{kind}")
             if joined.dim() == 0 or joined.size(-1) != 3 * config.d_model:
                 shape = tuple(joined.shape)
@@ -587,7 +594,7 @@ def from_gpt2_weights(theirs: dict[str, Tensor], config: GPTConfig) -> dict[str,
             for module, weight in zip(JOINED, joined.chunk(3, dim=-1), strict=True):
                 ours[f"{our_block}.attention.{module}.{kind}"] = weight.T if weight.dim() == 2 else weight
 
-    # Something is left: these were not the weights of such a model.
+    # If something is left, these were not the weights of such a model.
     if theirs:
         raise WrongWeights(
             f"weights must be a GPT-2's of {config.n_layers} layers; got {', '.join(sorted(theirs)[:3])}, too"
@@ -599,7 +606,7 @@ def to_gpt2_weights(model: nn.Module) -> dict[str, Tensor]:
     """A model's weights under GPT-2's names, for `GPT2LMHeadModel`; a tied head is left out.
 
     Raises:
-        ValueError: the model has no biases, which GPT-2 can't do without.
+        ValueError: the model has no biases, and every GPT-2 has them.
     """
     model = unwrapped(model)
     check_biases(model.config)

@@ -1,10 +1,10 @@
 """From scores to a token, and from tokens to a text: temperature, top-k, top-p, min-p, generate.
 
-Letters besides model.py's: N = the tokens of a sequence before a step, prompt included.
+One more letter than in model.py: N, the number of tokens of a sequence before a step, prompt included.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -30,33 +30,35 @@ def next_token_probabilities(
 
         p_i = exp(z_i / τ) / Σ_j exp(z_j / τ)        over the tokens j that were not cut off
 
-    What cuts is applied in this order, each to what the one before left, renormalised:
+    There are three cuts, applied in this order. Each looks at the tokens that the cut before it kept, with
+    their probabilities rescaled to sum to 1:
 
-    - top_k keeps the k likeliest tokens, and every other that is exactly as likely as the k-th.
-    - top_p keeps the smallest set of likeliest tokens whose probabilities sum to p or more: the token
-      that crosses the line is in. Of equally likely tokens those with smaller ids are taken first.
-    - min_p keeps the tokens at least min_p times as likely as the likeliest.
+    - top_k keeps the k likeliest tokens, and every other token that is exactly as likely as the k-th.
+    - top_p keeps the smallest set of likeliest tokens whose probabilities sum to p or more; the token that
+      makes the sum reach p is kept. Of equally likely tokens, those with smaller ids are taken first.
+    - min_p keeps the tokens that are at least min_p times as likely as the likeliest token.
 
-    Order, ties at k and the token that crosses are those of Hugging Face's `generate`; only which of several
-    equally likely tokens stay at p is left to its unstable sort there, and is settled here: the smaller id
-    comes first, as at temperature 0.
+    Hugging Face's `generate` has the same order, and treats ties at k and the token that reaches p in the
+    same way. One thing differs: if several equally likely tokens compete for the last places of top_p, an
+    unstable sort decides there; here the smaller id comes first, as at temperature 0.
 
     Args:
-        logits: the model's scores z for every token of the vocabulary, (V,) or (B, V). A token with
-            -inf is ruled out.
-        temperature: τ ≥ 0, which divides the logits. 0 is not a division but its limit: the likeliest
-            token has probability 1, the one with the smallest id if there are several.
-        top_k: how many tokens to keep, at least 1; None keeps all, as does any number above V.
+        logits: the model's scores z for every token of the vocabulary, (V,) or (B, V). A token with the
+            score -inf is ruled out.
+        temperature: τ ≥ 0; the logits are divided by it. 0 means the limit τ → 0: the likeliest token
+            has probability 1; if there are several, the one with the smallest id.
+        top_k: how many tokens to keep, at least 1; None keeps all, and so does any number above V.
         top_p: the probability to keep, in (0, 1]; None and 1 keep all.
-        min_p: the fraction of the largest probability that is needed, in [0, 1]; None and 0 keep all.
+        min_p: the fraction of the largest probability that a token needs to be kept, in [0, 1]; None
+            and 0 keep all.
 
     Returns:
-        Probabilities, shaped like logits, 0 for what was cut off; each row sums to 1. float64 if logits
-        are, else float32.
+        Probabilities, shaped like logits; 0 for tokens that were cut off. Each row sums to 1. The type is
+        float64 if that of logits is, else float32.
 
     Raises:
-        TypeError, ValueError: an argument is of the wrong type or impossible; the message names it, its
-            value and what would be right.
+        TypeError, ValueError: an argument has the wrong type or an impossible value; the message names
+            the argument, its value and what would be right.
 
     Source: temperature, Hinton et al. (2015), equation 1; top-k, Fan et al. (2018); top-p, Holtzman et al.
     (2020), section 3.1; min-p, Nguyen et al. (2025).
@@ -70,18 +72,19 @@ def next_token_probabilities(
 
 
 def distribution(logits: Tensor, temperature, top_k, top_p, min_p) -> Tensor:
-    """`next_token_probabilities` of arguments that were checked."""
+    """`next_token_probabilities` for arguments that are checked already."""
     # Half precision is too coarse to add up a thousand probabilities.
     scores = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    # The limit τ → 0: everything on the likeliest token.
+    # The limit τ → 0: the likeliest token gets the probability 1.
     if temperature == 0:
         return F.one_hot(scores.argmax(-1), scores.size(-1)).to(scores.dtype)
-    # The largest score becomes 0 first. That changes no probability, and keeps the others from
-    # overflowing when the temperature is tiny; one that this precision can't hold is rounded to one it can.
+    # The largest score is subtracted from all scores. That changes no probability, and no score becomes
+    # +inf when the temperature is tiny. A temperature too small or too large for this precision is replaced
+    # by the smallest or largest one that it can hold.
     limits = torch.finfo(scores.dtype)
     temperature = float(min(max(temperature, limits.tiny), limits.max))
     scores = (scores - scores.amax(-1, keepdim=True)) / temperature
-    # Each cut sets scores to -inf, and sees what the one before has left.
+    # Each cut sets scores to -inf; the next cut sees only the tokens that are left.
     if top_k is not None:
         scores = cut_below_top_k(scores, top_k)
     if top_p is not None:
@@ -92,28 +95,28 @@ def distribution(logits: Tensor, temperature, top_k, top_p, min_p) -> Tensor:
 
 
 def cut_below_top_k(scores: Tensor, top_k: int) -> Tensor:
-    """Rule out, by a score of -inf, what is less likely than the k-th."""
+    """Rule out the tokens that are less likely than the k-th: their scores become -inf."""
     kth = scores.topk(min(top_k, scores.size(-1))).values[..., -1:]
     return scores.masked_fill(scores < kth, -torch.inf)
 
 
 def cut_below_top_p(scores: Tensor, top_p: float) -> Tensor:
-    """Rule out the tail: from the least likely upwards, as long as it holds 1 - p or less."""
+    """Rule out the tail: the least likely tokens, as many as have a probability of 1 - p or less together."""
     if top_p == 1:
         return scores
-    # Likeliest first, and of equals the smallest id, so that the tail is the end of each row.
+    # Sort: the likeliest first, and of equals the smallest id. The tail is then the end of each row.
     descending, order = scores.sort(dim=-1, descending=True, stable=True)
-    # How much each token has together with all that come after it.
+    # For each token: its probability plus those of all tokens after it.
     held = descending.flip(-1).softmax(-1).cumsum(-1).flip(-1)
     # The likeliest token stays, whatever p is.
     tail = held <= 1 - top_p
     tail[..., 0] = False
-    # From the order of the scores back to the order of the vocabulary.
+    # Go back from the sorted order to the order of the vocabulary.
     return scores.masked_fill(tail.scatter(-1, order, tail), -torch.inf)
 
 
 def cut_below_min_p(scores: Tensor, min_p: float) -> Tensor:
-    """Rule out what is less likely than min_p times the likeliest."""
+    """Rule out the tokens with less than min_p times the largest probability."""
     probabilities = scores.softmax(-1)
     return scores.masked_fill(probabilities < min_p * probabilities.amax(-1, keepdim=True), -torch.inf)
 
@@ -128,7 +131,7 @@ def entropy_bits(probabilities: Tensor) -> Tensor:
         () or (B,). Source: Shannon (1948), section 6.
 
     Raises:
-        TypeError, ValueError: these are no probabilities, or a row's sum is more than 0.01 from 1.
+        TypeError, ValueError: these are not probabilities, or the sum of a row differs from 1 by more than 0.01.
 
     >>> entropy_bits(torch.full((8,), 1 / 8))
     tensor(3.)
@@ -170,27 +173,28 @@ class RandomNumbers:
 def draw(probabilities: Tensor, generator: torch.Generator | RandomNumbers | None = None) -> Tensor:
     """Draw one token from each row.
 
-    The probabilities are laid end to end, a random point is chosen on the line, and the token it falls
-    on is the one. This is done on the CPU in double precision, so that a seed means the same random
-    points on every device. A token of probability 0 takes up no room and is never drawn.
+    The probabilities are laid end to end as pieces of a line. A random point is chosen on the line, and
+    the token is drawn on whose piece the point lies. This is done on the CPU in double precision, so that
+    a seed gives the same random points on every device. A token of probability 0 has a piece of length 0
+    and is never drawn.
 
     Args:
         probabilities: (V,) or (B, V), each row summing to 1, or to any positive number.
-        generator: the source of random numbers, PyTorch's or `RandomNumbers`; None: PyTorch's global one.
+        generator: the source of the random numbers, PyTorch's or `RandomNumbers`; None: PyTorch's global generator.
 
     Returns:
         Token ids, () or (B,).
 
     Raises:
-        TypeError, ValueError: these are no probabilities, a row has nothing to choose from, or
-            generator is none.
+        TypeError, ValueError: these are not probabilities, a row has nothing to choose from, or
+            generator is not a torch.Generator.
     """
     check_generator(generator)
     return throw(check_probabilities(probabilities), generator).to(probabilities.device)
 
 
 def throw(probabilities: Tensor, generator: torch.Generator | RandomNumbers | None) -> Tensor:
-    """`draw` of probabilities that were checked, and are on the CPU in double precision."""
+    """`draw` for probabilities that are checked already, on the CPU and in double precision."""
     ends = probabilities.cumsum(-1)
     shape = (*ends.shape[:-1], 1)
     if isinstance(generator, RandomNumbers):
@@ -218,42 +222,45 @@ def generate(
     use_cache: bool = True,
     progress: bool | None = None,
 ) -> Iterator[Tensor]:
-    """Let the model go on, one token after the other, each handed over as soon as it is drawn.
+    """Let the model continue a text, token by token. Each token is yielded as soon as it is drawn.
 
         for piece in stream(tokenizer, generate(model, tokens, 100, temperature=0.8, seed=0)):
             print(piece, end="", flush=True)
 
-    The model sees at most the last `context_length` tokens. As long as everything fits, a key-value
-    cache makes a step cost one position. Beyond that, every step moves all tokens by one position;
-    positions are part of what keys and values are made of, so nothing in the cache holds any more
-    and each step reads its whole window.
+    The model sees at most the last `context_length` tokens, the window. As long as the whole text fits
+    into it, each step reads one new position; a key-value cache holds the others. After that, every step
+    moves all tokens by one position. Keys and values depend on the positions, so the cache is of no use
+    any more, and each step reads its whole window.
 
-    A text that is to end with certain letters ends with them in the loop above: gather the pieces, and
-    leave it once the letters are there. How likely what was drawn had been, another call of the model tells:
+    To stop at certain letters, gather the pieces in the loop above, and leave the loop once the letters
+    are there. To find out how likely the drawn tokens were, call the model once more:
 
         logits = model(torch.tensor([prompt + drawn]))[0, len(prompt) - 1 : -1]
         chances = next_token_probabilities(logits, temperature=0.8).gather(1, torch.tensor(drawn)[:, None])
 
     Args:
-        model: runs as in `eval()`, and is left as it was.
-        tokens: the prompt, one token at least: (T,), a list of ids, or (B, T) for several at once, which
-            are equally long. A text that begins with nothing begins with `END_OF_TEXT`.
-        max_new_tokens: after how many to stop, at least 1. It cuts; the model does not know of it.
+        model: it runs without dropout, as after `eval()`, and is afterwards as it was before.
+        tokens: the prompt, at least one token: (T,), a list of ids, or (B, T) for several prompts of equal
+            length at once. To begin without any text, give the id of `END_OF_TEXT`.
+        max_new_tokens: after how many tokens to stop, at least 1. The text is simply cut off there: the
+            model does not know the number.
         temperature, top_k, top_p, min_p: see `next_token_probabilities`.
-        seed: where `RandomNumbers` start, in 64 bits: the same seed, the same text, here and in the page.
-        generator: the source of random numbers instead of a seed: one of PyTorch's.
-        stop: ids after which a sequence ends. In a batch it goes on repeating that token until the
-            others have ended, too.
-        n_samples: how many texts to draw after a prompt (T,). With a cache it is read once for all of them.
-        use_cache: False recomputes every step. Same tokens, slower.
-        progress: whether to show a bar with tokens/s. None: in a terminal, once it takes over 2 s.
+        seed: where `RandomNumbers` start, an int of 64 bits: the same seed gives the same text, here and in the page.
+        generator: the source of the random numbers, instead of a seed.
+        stop: ids that end a sequence. In a batch, a sequence that has ended repeats its last token until
+            all others have ended, too.
+        n_samples: how many texts to draw after one prompt (T,). With a cache, the prompt is read once for
+            all of them.
+        use_cache: False reads the whole window at every step: the same tokens, but slower.
+        progress: whether to show a bar with tokens/s. None shows it in a terminal, if it takes over 2 s.
 
     Returns:
-        An iterator over token ids, () for a prompt (T,), (B,) for (B, T), (n_samples,) if that is given.
+        An iterator over token ids: each () for a prompt (T,), (B,) for prompts (B, T), or (n_samples,) if
+        n_samples is given.
 
     Raises:
-        TypeError, ValueError: an argument is of the wrong type or impossible; said at the call, not
-            at the first token.
+        TypeError, ValueError: an argument has the wrong type or an impossible value. The error comes at
+            the call, not at the first token.
     """
     check_settings(temperature, top_k, top_p, min_p)
     check_size("max_new_tokens", max_new_tokens)
@@ -278,13 +285,13 @@ def generate(
 
 
 def steps(model, tokens, max_new_tokens, settings, generator, stop, n_samples, cache, **bar) -> Iterator[Tensor]:
-    """The loop of `generate`, whose arguments it takes after they were checked."""
-    # A single sequence is a batch of one. Several samples begin as one, and have it read once.
+    """The loop of `generate`, for arguments that are checked already."""
+    # A single prompt is made a batch of one. For several samples, the prompt is read once and repeated.
     is_batch = tokens.dim() == 2 or n_samples is not None
     prompt = tokens if tokens.dim() == 2 else tokens[None]
     sequence = prompt if n_samples is None else read_once(prompt, n_samples, model, cache)  # (B, N)
 
-    # Only the last tokens are looked at ever again. And nothing has ended yet.
+    # The window: only the last tokens will be read. No sequence has ended yet.
     context_length, modules = model.config.context_length, list(model.modules())
     window = sequence[:, -context_length:]  # (B, N)
     ended = torch.zeros(len(window), dtype=torch.bool, device=window.device)  # (B,)
@@ -292,20 +299,21 @@ def steps(model, tokens, max_new_tokens, settings, generator, stop, n_samples, c
         cache = None
 
     for _ in tqdm(range(max_new_tokens), unit=" tokens", **bar):
-        # Ask the model, turn the knobs, throw the dart.
-        with torch.no_grad(), evaluating(modules):
-            logits = read(model, window, cache)  # (B, V)
+        # Ask the model for scores, and draw a token for each sequence as the settings say.
+        with torch.inference_mode(), evaluating(modules):
+            logits = read(unchecked(model), window, cache)  # (B, V)
         drawn = choose(logits, settings, generator)  # (B,)
 
-        # A sequence that has ended repeats its last token, so that the batch stays a rectangle.
+        # A sequence that has ended repeats its last token, so that all sequences stay equally long.
         if len(stop):
             drawn = torch.where(ended, window[:, -1], drawn)  # (B,)
             ended = torch.isin(drawn, stop)  # (B,)
 
-        # What was drawn is part of the text now, and on its way to the reader.
+        # The drawn tokens become part of the text, and are handed to the caller.
         window = torch.cat([window, drawn[:, None]], dim=1)  # (B, N + 1)
         if window.size(1) > context_length:
-            # Too long: the window moves, and with it the position of every token; no cache can help.
+            # Too long: the window moves on by one token. Every token in it has a new position, so the
+            # cache is of no use any more.
             window = window[:, 1:]  # (B, N)
             cache = None
         yield drawn if is_batch else drawn[0]
@@ -314,7 +322,7 @@ def steps(model, tokens, max_new_tokens, settings, generator, stop, n_samples, c
 
 
 def read_once(prompt: Tensor, times: int, model: GPT, cache: list[KVCache] | None) -> Tensor:
-    """(1, N) -> (B, N): a prompt so many times, of which all but the last token is read, once, into the cache."""
+    """(1, N) -> (B, N): repeat a prompt `times` times. All its tokens but the last are read into the cache, once."""
     if cache is not None and 1 < prompt.size(1) <= model.config.context_length:
         next_logits(model, prompt[:, :-1], cache)
         for layer in cache:
@@ -322,15 +330,21 @@ def read_once(prompt: Tensor, times: int, model: GPT, cache: list[KVCache] | Non
     return prompt.expand(times, -1)
 
 
-def read(model: GPT, window: Tensor, cache: list[KVCache] | None) -> Tensor:
-    """The scores for what follows a window (B, N) of at most context_length tokens: (B, V)."""
-    # Only what the cache does not hold has to be read.
+def unchecked(model: GPT) -> Callable:
+    """Return `GPT.scores`, or the model itself if its call may do more: a subclass, a compiled model, hooks."""
+    is_plain = type(model) is GPT and "forward" not in vars(model)
+    return model.scores if is_plain and not (model._forward_hooks or model._forward_pre_hooks) else model
+
+
+def read(scores: Callable, window: Tensor, cache: list[KVCache] | None) -> Tensor:
+    """The scores for the next token after a window (B, N) of at most context_length tokens: (B, V)."""
+    # Only the tokens that the cache does not hold have to be read.
     unread = window if cache is None else window[:, cache[0].length :]  # (B, T)
-    return model(unread, cache=cache)[:, -1]
+    return scores(unread, cache=cache)[:, -1]
 
 
 def choose(logits: Tensor, settings: dict, generator: torch.Generator | None) -> Tensor:
-    """A token for each row of scores (B, V): the likeliest at temperature 0, else one that is drawn; (B,)."""
+    """Choose a token for each row of scores (B, V), at temperature 0 the likeliest, else a drawn one: (B,)."""
     check_logits(logits)
     if settings["temperature"] == 0:
         return logits.argmax(-1)
@@ -340,18 +354,19 @@ def choose(logits: Tensor, settings: dict, generator: torch.Generator | None) ->
 
 @torch.no_grad()
 def next_logits(model: GPT, sequence: Tensor, cache: list[KVCache] | None = None) -> Tensor:
-    """The scores for what follows a sequence, of which the last context_length tokens are read.
+    """The scores for the next token after a sequence. Only its last context_length tokens are read.
 
     Args:
-        model: runs as in `eval()`, and is left as it was.
-        sequence: tokens from the very first on, one more at least than the cache holds, (B, N).
-        cache: holds those of them that an earlier call has read.
+        model: it runs without dropout, as after `eval()`, and is afterwards as it was before.
+        sequence: all tokens from the first one on, at least one more than the cache holds, (B, N).
+        cache: the model's cache, with the tokens of the sequence that earlier calls have read.
 
     Returns:
         Logits, (B, V).
 
     Raises:
-        TypeError, ValueError: sequence is not (B, N), or one of its tokens or the cache is not the model's.
+        TypeError, ValueError: sequence is not (B, N), one of its tokens is not in the vocabulary, or the
+            cache is not the model's.
     """
     check_model(model)
     if not isinstance(sequence, Tensor) or sequence.dim() != 2:
@@ -360,7 +375,7 @@ def next_logits(model: GPT, sequence: Tensor, cache: list[KVCache] | None = None
     context_length = model.config.context_length
     sequence = sequence.to(model.head.weight.device)
     model.check_cache(cache)
-    # Too long: the window has moved, and with it the position of every token; no cache can help.
+    # Too long: only the last tokens are read. Each has a new position, so the cache is of no use any more.
     if sequence.size(1) > context_length:
         sequence, cache = sequence[:, -context_length:], None
     with evaluating(model.modules()):
@@ -368,16 +383,16 @@ def next_logits(model: GPT, sequence: Tensor, cache: list[KVCache] | None = None
 
 
 def complete(model: GPT, tokenizer: Tokenizer, text: str, max_new_tokens: int = 50, **settings) -> str:
-    """What the model writes after a text; the text itself is not repeated.
+    """Let the model continue a text, and return the continuation, without the text itself.
 
     Args:
-        model: what writes.
-        tokenizer: the one that the model was trained with.
-        text: what it continues; must hold at least one token.
+        model: the model that writes.
+        tokenizer: the tokenizer that the model was trained with.
+        text: the text to continue; must hold at least one token.
         max_new_tokens: after how many tokens to stop.
-        settings: what `generate` takes besides.
+        settings: further arguments of `generate`.
 
-    `END_OF_TEXT` stands for no text, and leaves none in what is returned.
+    The token `END_OF_TEXT` stands for no letters: if it is drawn, it does not show in what is returned.
     """
     if not isinstance(tokenizer, Tokenizer):
         raise TypeError(f"tokenizer must be a tokenizers.Tokenizer; got {tokenizer!r} ({type(tokenizer).__name__})")
@@ -388,17 +403,17 @@ def complete(model: GPT, tokenizer: Tokenizer, text: str, max_new_tokens: int = 
 
 
 def stream(tokenizer: Tokenizer, tokens: Iterable[int | Tensor]) -> Iterator[str]:
-    """The text of tokens while they come, in pieces of whole characters.
+    """Turn tokens into text while they come, in pieces of whole characters.
 
-    A character outside of English often takes several tokens: it comes with the last of them. The pieces
-    together are what `tokenizer.decode` makes of all tokens together, whatever they are.
+    A character that English does not have often takes several tokens; it is yielded with the last of them.
+    Joined together, the pieces are what `tokenizer.decode` makes of all tokens at once, whatever they are.
 
     Args:
-        tokenizer: of bytes, as all in this package are.
-        tokens: ids of one sequence, as `generate` hands them over.
+        tokenizer: a byte-level tokenizer, as all in this package are.
+        tokens: ids of one sequence, as `generate` yields them.
 
     Raises:
-        ValueError: a token is not one id but several, as of a batch.
+        ValueError: a token is not one id but several, as from a batch.
     """
     held: list[int] = []
     for token in tokens:
@@ -406,7 +421,7 @@ def stream(tokenizer: Tokenizer, tokens: Iterable[int | Tensor]) -> Iterator[str
             raise ValueError(f"tokens must be of one sequence, one id at a time; got {tuple(token.shape)}")
         held.append(int(token))
         text = tokenizer.decode(held)
-        # Where a character has begun and not ended, there is a replacement character instead.
+        # A character whose last bytes are still missing is decoded as a replacement character.
         if text and not text.endswith("\N{REPLACEMENT CHARACTER}"):
             yield text
             held = []
@@ -417,16 +432,16 @@ def stream(tokenizer: Tokenizer, tokens: Iterable[int | Tensor]) -> Iterator[str
 def greedy_decode(
     model: GPT, tokenizer: Tokenizer, text: str, max_new_tokens: int = 50, stop: int | Iterable[int] = ()
 ) -> str:
-    """What the model writes after a text if it takes the likeliest token at every step.
+    """Let the model continue a text with the likeliest token at every step, and return the continuation.
 
     There is no temperature among the arguments: dividing all scores by the same positive number does
-    not change which is the largest. Equal to `complete` at temperature 0.
+    not change which of them is the largest. The result is that of `complete` at temperature 0.
     """
     return complete(model, tokenizer, text, max_new_tokens, temperature=0, stop=stop)
 
 
 def check_settings(temperature, top_k, top_p, min_p) -> None:
-    """Raise unless these four are possible."""
+    """Raise unless these four settings have possible values."""
     check_number("temperature", temperature, "at least 0 and finite", lambda t: 0 <= t < math.inf)
     if top_k is not None:
         check_size("top_k", top_k, note=" (None keeps all)")
@@ -437,19 +452,19 @@ def check_settings(temperature, top_k, top_p, min_p) -> None:
 
 
 def check_model(model) -> None:
-    """Raise unless `model` is a GPT, or one in the wrapping of torch.compile."""
+    """Raise unless `model` is a GPT, also one that is wrapped by torch.compile."""
     if not isinstance(getattr(model, "config", None), GPTConfig):
         raise TypeError(f"model must be a GPT; got an object of type {type(model).__name__}")
 
 
 def check_generator(generator) -> None:
-    """Raise unless `generator` is one, or None."""
+    """Raise unless `generator` is a torch.Generator or None."""
     if generator is not None and not isinstance(generator, torch.Generator | RandomNumbers):
         raise TypeError(f"generator must be a torch.Generator; got {generator!r} ({type(generator).__name__})")
 
 
 def check_probabilities(probabilities) -> Tensor:
-    """Probabilities on the CPU in double precision; raise unless one could be drawn from every row."""
+    """Return the probabilities on the CPU in double precision; raise unless every row allows a draw."""
     is_tensor = isinstance(probabilities, Tensor)
     if not is_tensor or not (probabilities.is_floating_point() or holds_integers(probabilities)):
         kind = probabilities.dtype if is_tensor else type(probabilities).__name__
@@ -467,12 +482,12 @@ def check_probabilities(probabilities) -> Tensor:
 
 
 def holds_integers(x: Tensor) -> bool:
-    """Whether a tensor holds integers of any width; True and False are none."""
+    """Whether a tensor holds integers of any width; True and False don't count as integers."""
     return not (x.is_floating_point() or x.is_complex() or x.dtype == torch.bool)
 
 
 def check_logits(logits) -> None:
-    """Raise unless `logits` are scores of which every row leaves something to choose."""
+    """Raise unless `logits` are scores, and every row leaves at least one token to choose."""
     if not isinstance(logits, Tensor) or not logits.is_floating_point():
         kind = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
         raise TypeError(f"logits must be a tensor of floating-point numbers; got {kind}")
@@ -486,7 +501,7 @@ def check_logits(logits) -> None:
 
 
 def check_prompt(tokens, model: GPT) -> Tensor:
-    """The prompt as a tensor on the model's device; raise unless the model can read it."""
+    """Return the prompt as a tensor on the model's device; raise unless the model can read it."""
     if not isinstance(tokens, Tensor):
         try:
             converted = torch.tensor(tokens)
@@ -497,7 +512,7 @@ def check_prompt(tokens, model: GPT) -> Tensor:
         raise ValueError(f"tokens must be integers of shape (T,) or (B, T); got {tokens.dtype} {tuple(tokens.shape)}")
     if tokens.is_meta:
         raise ValueError("tokens must hold ids; got a meta tensor, which has none")
-    tokens = tokens.long()  # also of data that is kept in 16 bits
+    tokens = tokens.long()  # token ids on disk, for instance, have 16 bits
     if tokens.numel() == 0:
         raise ValueError(
             f"tokens must hold a prompt of at least one token; got shape {tuple(tokens.shape)} "
@@ -510,7 +525,7 @@ def check_prompt(tokens, model: GPT) -> Tensor:
 
 
 def check_stop(stop, vocab_size: int) -> Tensor:
-    """The ids of `stop` as a tensor; raise unless they are in the vocabulary."""
+    """Return the ids of `stop` as a tensor; raise unless they are in the vocabulary."""
     if isinstance(stop, str | bytes):
         raise TypeError(f"stop must hold token ids; got {stop!r} ({type(stop).__name__})")
     ids = list(stop) if isinstance(stop, Iterable) and not isinstance(stop, Tensor) else [stop]

@@ -23,14 +23,14 @@ class Table:
 
     Attributes:
         columns: the headings.
-        rows: as many cells each; ints are shown with thousands separators, floats with three
-            decimals, text as it is.
-        total: what the last column adds up to; None for no such line.
+        rows: rows with a cell for each heading; ints are shown with thousands separators, floats
+            with three decimals, text as it is.
+        total: the sum of the last column; None for no such line.
         code: the indices of columns that hold code.
-        caption: what the table shows, for those who can't see it and those who can.
+        caption: a sentence on what the table shows, which is read aloud to those who can't see it.
 
     Raises:
-        ValueError: a heading is empty, a row has another length than the headings, or the last column doesn't add
+        ValueError: a heading is empty, a row does not have a cell for each heading, or the last column doesn't add
             up to the total.
     """
 
@@ -80,7 +80,7 @@ class Table:
         return [*self.rows, *foot]
 
     def is_number(self, column: int) -> bool:
-        """Whether a column holds numbers, which are set flush right."""
+        """Whether a column holds numbers, which are aligned at the right."""
         cells = [row[column] for row in self.rows if row[column] != ""]
         return bool(cells) and all(isinstance(cell, int | float) or is_percent(cell) for cell in cells)
 

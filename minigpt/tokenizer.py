@@ -9,29 +9,29 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from minigpt.checks import check_size
 
-#: The token that ends a document. It stands for no bytes, and is learned like any other.
-#: Written out in a text it is that token, too. `Tokenizer.decode` leaves it out, unless it is
-#: called with skip_special_tokens=False.
+#: The token that ends a document. It stands for no bytes; a model learns it like any other token.
+#: If a text contains these characters, they are encoded as this token. `Tokenizer.decode` leaves it
+#: out, unless it is called with skip_special_tokens=False.
 END_OF_TEXT = "<|endoftext|>"
-#: The most tokens a vocabulary can have here; the largest in use have some 260,000.
+#: The largest vocabulary allowed here; the largest in use have some 260,000 tokens.
 MOST_TOKENS = 1_000_000
-#: A longer word (a genome, a picture in base64) is learned from in parts of so many characters:
-#: the time it takes grows with the square of a word's length.
+#: A longer word (a genome, a picture in base64) is cut into parts of this many characters before it is
+#: learned from: the time to learn grows with the square of a word's length.
 LONGEST_WORD = 1_000
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     """Learn a byte-level byte-pair encoding, in which every text can be written without loss.
 
-    It begins with the 256 bytes and joins the most frequent neighbours, again and again, until
-    there are vocab_size tokens, or no neighbours left to join. The same texts give the same
-    tokenizer. `END_OF_TEXT` in a text is the end of one and nothing to learn from: encoding makes
-    one token of it, which `decode` leaves out, unless it is called with skip_special_tokens=False.
+    It begins with the 256 bytes and joins the most frequent pair of neighbours, again and again, until
+    there are vocab_size tokens, or no pair is left to join. The same texts give the same tokenizer.
+    `END_OF_TEXT` in a text ends a document, and nothing is learned from it: encoding turns it into one
+    token. `decode` leaves this token out, unless it is called with skip_special_tokens=False.
 
     Args:
-        texts: what to learn from; read once.
-        vocab_size: the most tokens, of which 256 are the bytes and one is `END_OF_TEXT`. A short text
-            has fewer to learn: `get_vocab_size()` of what is returned says how many.
+        texts: the texts to learn from; they are read once.
+        vocab_size: the largest number of tokens; 256 are the bytes and one is `END_OF_TEXT`. If the
+            texts are short, there are fewer: the tokenizer's `get_vocab_size()` says how many.
 
     Raises:
         ValueError: vocab_size is less than 257 or more than `MOST_TOKENS`.
@@ -57,7 +57,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
 
 
 def learnable(texts: Iterable[str]) -> Iterator[str]:
-    """Texts without `END_OF_TEXT`, and with words, or runs of spaces, of at most `LONGEST_WORD` characters."""
+    """Cut texts at each `END_OF_TEXT`, and after `LONGEST_WORD` characters of a word or of a run of spaces."""
     long = re.compile(rf"\S{{{LONGEST_WORD}}}|\s{{{LONGEST_WORD}}}")
     for text in texts:
         for part in text.split(END_OF_TEXT):
@@ -73,7 +73,7 @@ def read_tokenizer(path: str | Path) -> Tokenizer:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged, or no tokenizer; the message names it.
+        ValueError: the file is damaged, or holds no tokenizer; the message names the file.
     """
     path = Path(path)
     if not path.is_file():
@@ -85,10 +85,10 @@ def read_tokenizer(path: str | Path) -> Tokenizer:
 
 
 def gpt2_tokenizer() -> Tokenizer:
-    """GPT-2's tokenizer, 50,257 tokens, from Hugging Face's hub or what was fetched from it before.
+    """GPT-2's tokenizer of 50,257 tokens, from Hugging Face's hub or, if it was fetched before, from disk.
 
     Raises:
-        ConnectionError: it was never fetched, and the hub can't be reached.
+        ConnectionError: the tokenizer was never fetched, and the hub can't be reached.
     """
     try:
         return Tokenizer.from_pretrained("openai-community/gpt2")
@@ -111,7 +111,7 @@ def end_of_text_id(tokenizer: Tokenizer) -> int:
 
 
 def token_bytes(tokenizer: Tokenizer) -> torch.Tensor:
-    """The bytes of text that each token stands for, counted, (V,); 0 for `END_OF_TEXT`.
+    """The number of bytes of text that each token stands for, (V,); 0 for `END_OF_TEXT`.
 
     In a byte-level vocabulary every character of a token's name is one byte.
     """

@@ -1,11 +1,13 @@
 """What several test files need: the repository's root, the built site, a browser, the JavaScript that computes."""
 
 import base64
+import json
 import os
 import shutil
 import subprocess
 import sys
 import threading
+import tomllib
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -115,7 +117,12 @@ def arithmetic(browser):
     """
     page = browser.new_page()
     modules = [path for path in sorted(BROWSER.glob("*.js")) if path.name != "worker.js"]
-    source = "".join(IMPORT.sub("", path.read_text(encoding="utf-8")) for path in modules)
+    texts = [path.read_text(encoding="utf-8") for path in modules]
+    data = [(names, file) for text in texts for names, file in IMPORT.findall(text) if file.endswith(".toml")]
+    objects = [
+        f"const {name} = {json.dumps(tomllib.loads((BROWSER / file).read_text('utf-8')))};" for name, file in data
+    ]
+    source = "".join([*objects, *(IMPORT.sub("", text) for text in texts)])
     address = f"data:text/javascript;base64,{base64.b64encode(source.encode()).decode()}"
     page.evaluate(f"import('{address}').then((module) => {{ window.m = module; }})")
     yield lambda body, argument=None: page.evaluate(f"(a) => {{ {body} }}", argument)

@@ -10,7 +10,7 @@ from torch.distributed._tools.mem_tracker import MemTracker
 from torch.utils.checkpoint import checkpoint
 
 from minigpt import GPT, attention, model
-from minigpt.memory.measured import Step
+from minigpt.memory.measured import MeasuredStep
 
 aten = torch.ops.aten
 
@@ -54,7 +54,7 @@ def without_numbers(monkeypatch):
         yield
 
 
-def tracked_peak(step: Step) -> int:
+def tracked_peak(step: MeasuredStep) -> int:
     """What MemTracker says of a second step's peak."""
     for phase in step.phases.values():
         phase()

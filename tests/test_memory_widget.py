@@ -15,7 +15,7 @@ from watched import Watched
 import minigpt.widgets as widgets
 from minigpt import CONFIGS, GPTConfig
 from minigpt.config import ACTIVATIONS
-from minigpt.memory import MOMENTS, OPTIMIZERS, PRECISIONS, in_gigabytes, training_memory
+from minigpt.memory import OPTIMIZERS, PRECISIONS, STAGES, in_gigabytes, training_memory
 from minigpt.page import plots
 from minigpt.widgets import MemoryExplorer
 
@@ -127,7 +127,7 @@ def random_settings(choose, config):
     return {
         "batch_size": choose.choice((1, 2, 3, 16, 512)),
         "sequence_length": choose.choice((None, choose.randint(1, config.context_length))),
-        "precision": choose.choice(PRECISIONS),
+        "precision": choose.choice(tuple(PRECISIONS)),
         "optimizer": choose.choice(OPTIMIZERS),
         "attention": choose.choice(("explicit", "fused")),
         "checkpointing": choose.random() < 0.5,
@@ -135,25 +135,27 @@ def random_settings(choose, config):
     }
 
 
-def moments_of(memory):
-    """The moments as JavaScript has them."""
+def stages_of(memory):
+    """The stages as JavaScript has them."""
     return [
-        {"name": moment.name, "detail": moment.detail, "total": moment.total_bytes}
-        | {part: getattr(moment, f"{part}_bytes") for part in PARTS}
-        for moment in memory.moments
+        {"name": stage.name, "detail": stage.detail, "total": stage.total_bytes}
+        | {part: getattr(stage, f"{part}_bytes") for part in PARTS}
+        for stage in memory.stages
     ]
 
 
-def test_every_part_of_every_moment_in_javascript_is_pythons_to_the_byte(arithmetic):
+def test_every_part_of_every_stage_in_javascript_is_pythons_to_the_byte(arithmetic):
     choose = random.Random(0)
     configs = [*CONFIGS.values(), *(random_config(choose) for _ in range(585))]
     asked = [[asdict(config), random_settings(choose, config)] for config in configs]
     asked[0][1] |= {"batch_size": 4_096}
+    for _, settings in asked:  # the widget has no control for it
+        settings |= {"accumulating": choose.random() < 0.3}
     found = arithmetic(
         """return a.map(([config, settings]) => {
             if (m.impossible(config, settings)) return null;
-            const moments = m.stepMoments(config, settings);
-            return [moments, m.fullest(moments)];
+            const stages = m.stepStages(config, settings);
+            return [stages, m.fullest(stages)];
         });""",
         asked,
     )
@@ -164,11 +166,11 @@ def test_every_part_of_every_moment_in_javascript_is_pythons_to_the_byte(arithme
         except ValueError:
             assert theirs is None, (config, settings)
             continue
-        ours = moments_of(memory)
-        assert theirs == [ours, ours[memory.moments.index(memory.peak)]], (config, settings)
+        ours = stages_of(memory)
+        assert theirs == [ours, ours[memory.stages.index(memory.peak)]], (config, settings)
         possible += 1
     assert 400 < possible < 580
-    assert arithmetic("return [m.MOMENTS, m.PARTS];") == [list(MOMENTS), list(PARTS)]
+    assert arithmetic("return [m.STAGES, m.PARTS];") == [list(STAGES), list(PARTS)]
 
 
 def test_the_largest_step_that_can_be_asked_for_is_counted_exactly(arithmetic):
@@ -177,9 +179,9 @@ def test_the_largest_step_that_can_be_asked_for_is_counted_exactly(arithmetic):
         "batch_size": 4_096, "sequence_length": None, "precision": "fp32", "attention": "explicit",
         "checkpointing": False, "device": "cpu",
     }  # fmt: skip
-    ours = moments_of(training_memory(config, **settings))
-    assert 10**15 < max(moment["total"] for moment in ours) < 2**53
-    assert arithmetic("return m.stepMoments(...a);", [asdict(config), settings]) == ours
+    ours = stages_of(training_memory(config, **settings))
+    assert 10**15 < max(stage["total"] for stage in ours) < 2**53
+    assert arithmetic("return m.stepStages(...a);", [asdict(config), settings]) == ours
 
 
 # The widget on a page, with nothing but the page to be reached
@@ -230,7 +232,7 @@ MOVE = """async (moves) => {
     await frames();
     const sliders = Object.fromEntries(controls.filter((input) => input.type === "range").map(
       (input) => [input.dataset.trait, Number(input.getAttribute("aria-valuetext").replaceAll(",", ""))]));
-    const rows = [...root.querySelectorAll(".mgw-moments tbody tr:not([hidden])")].map((row) => ({
+    const rows = [...root.querySelectorAll(".mgw-stages tbody tr:not([hidden])")].map((row) => ({
       ...row.dataset, peak: row.matches(".mgw-peak"), cells: [...row.cells].map((cell) => cell.innerText),
       said: row.querySelector("[role=img]").ariaLabel, width: row.querySelector(".mgw-stack").offsetWidth,
       widths: [...row.querySelectorAll(".mgw-part")].map((part) => part.getBoundingClientRect().width) }));
@@ -277,16 +279,16 @@ def check_result(result, memory, device):
     def rounded(size):
         return pytest.approx(size, abs=0.5001 * 10**-decimals)
 
-    said = re.fullmatch(r"([\d,.]+) (.B) \(([\d,.]+) (.iB)\) at the fullest moment: (.*)", result["headline"][0])
+    said = re.fullmatch(r"([\d,.]+) (.B) \(([\d,.]+) (.iB)\) at the fullest stage: (.*)", result["headline"][0])
     assert [said[2], said[4], said[5]] == [unit, unit[0] + "iB", peak.name]
     assert [number(said[1]), number(said[3])] == [rounded(total / scale), rounded(total / binary)]
-    fullest = [max((m for m in memory.moments if m.name == name), key=lambda m: m.total_bytes, default=None)
-               for name in MOMENTS]  # fmt: skip
-    for row, moment in zip(result["rows"], filter(None, fullest), strict=True):
-        sizes = [getattr(moment, f"{part}_bytes") for part in PARTS]
-        assert row["cells"][0] == moment.name and row["peak"] == (moment is peak)
+    fullest = [max((m for m in memory.stages if m.name == name), key=lambda m: m.total_bytes, default=None)
+               for name in STAGES]  # fmt: skip
+    for row, stage in zip(result["rows"], filter(None, fullest), strict=True):
+        sizes = [getattr(stage, f"{part}_bytes") for part in PARTS]
+        assert row["cells"][0] == stage.name and row["peak"] == (stage is peak)
         assert [int(row[part]) for part in PARTS] == sizes
-        assert number(row["cells"][2]) == rounded(moment.total_bytes / scale)
+        assert number(row["cells"][2]) == rounded(stage.total_bytes / scale)
         assert [number(size) for size in re.findall(r"([\d,.]+) .B", row["said"])] == [
             rounded(n / scale) for n in sizes
         ]
@@ -383,7 +385,7 @@ def test_screen_readers_are_told_once_the_slider_rests(shown):
     page.wait_for_function("document.querySelector('.mgw [role=status]').textContent !== ''")
     peak = training_memory(CONFIGS["homework"], 2, device="cuda").peak
     assert spoken.text_content() == (
-        f"{in_gigabytes(peak.total_bytes)} at the fullest moment: {peak.name}. The tensors fit on a GPU of 12 GB."
+        f"{in_gigabytes(peak.total_bytes)} at the fullest stage: {peak.name}. The tensors fit on a GPU of 12 GB."
     )
 
 
@@ -414,7 +416,7 @@ def test_nothing_is_cut_off_on_a_phone_or_elsewhere(config, width, shown):
         ".map((node) => node.innerText)"
     )
     assert cut == []
-    bars = page.locator(".mgw-moments tr:not([hidden]) .mgw-stack").evaluate_all(
+    bars = page.locator(".mgw-stages tr:not([hidden]) .mgw-stack").evaluate_all(
         "(all) => all.map((b) => b.offsetWidth)"
     )
     assert len(bars) == 7 and min(bars) > 200

@@ -1,10 +1,10 @@
-"""Execute chapters and store their outputs, so that the same sources give the same bytes.
+"""Execute chapters and store their outputs; the same sources always give the same bytes.
 
     python tools/chapters.py                  all chapters
     python tools/chapters.py book/03*.ipynb   some
 
-A chapter that fails keeps the file it had. Timings and the machine's Python version are left out, and
-widgets, whose ids are random, are numbered. The first cell, which makes a chapter run in Colab, is
+If a chapter fails, its file stays as it was. Timings and the machine's Python version are left out, and the
+random ids of widgets are replaced by numbers. The first cell, which makes a chapter run in Colab, is
 written anew from _config.yml. The numbers in the text are computed in the chapter's kernel, when all
 cells have run, and written into the text (see minigpt/page/prose.py).
 """
@@ -29,16 +29,16 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
-#: The metadata of a cell of text that holds its bound numbers as the kernel has computed them.
+#: The metadata key for the bound numbers of a cell of text, as the kernel has computed them.
 NUMBERS = "numbers"
-#: The metadata of a notebook that holds a checksum of all outputs, to tell outputs that nobody has computed.
+#: The metadata key for a checksum of all outputs of a notebook. It shows whether someone changed them by hand.
 OUTPUTS = "outputs_crc32"
 
 
 def colab_cell() -> str:
-    """The first cell of every chapter: it fetches package and plays in Colab, and does nothing elsewhere.
+    """The first cell of every chapter: in Colab it installs the package and the plays; elsewhere it does nothing.
 
-    A %pip that fails doesn't stop a cell: what comes after it looks whether the package is there.
+    A %pip that fails doesn't stop a cell, so the lines after it check whether the package is there.
     """
     repository = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]
     url, branch = repository["url"], repository["branch"]
@@ -69,7 +69,7 @@ def run(path: Path) -> None:
     asked = [(question, nbformat.v4.new_code_cell(question.source)) for question in questions(notebook)]
     for question, asking in reversed(asked):
         notebook.cells.insert(question.behind + 1, asking)
-    # Where a stream is cut into pieces depends on timing, so they are joined.
+    # A stream is cut into pieces at places that depend on timing, so the pieces are joined.
     where = {"metadata": {"path": str(ROOT)}}
     NotebookClient(notebook, timeout=900, coalesce_streams=True, resources=where).execute()
     for cell in notebook.cells:
@@ -97,14 +97,14 @@ def run(path: Path) -> None:
 
 @dataclass(frozen=True)
 class Question:
-    """What the kernel is asked about the bound numbers of a cell of text.
+    """A question to the kernel: what are the right values of the bound numbers in a cell of text?
 
     Attributes:
-        cell: the text.
-        behind: the index of the code cell behind which it is asked. A text may speak of the cells before
-            it and of the next one, which it leads up to; the last text has none behind it.
-        source: the code that asks.
-        said: the numbers as the text has them.
+        cell: the cell of text.
+        behind: the index of the code cell after which the question is asked. A text may be about the cells
+            before it and about the next one, so it is asked after the next one, or after the last.
+        source: the code that asks the question.
+        said: the numbers as they are in the text.
     """
 
     cell: nbformat.NotebookNode
@@ -121,7 +121,7 @@ def questions(notebook) -> list[Question]:
         bound = prose.bound_numbers(cell.source) if cell.cell_type == "markdown" else []
         if bound:
             wanted = [(number.kind, number.text, number.expression) for number in bound]
-            # No name of the chapter's is taken, lest it be bound to something else there.
+            # The code uses no name of the chapter, because the chapter may have given it another meaning.
             answers = f"__import__('minigpt.page.prose').page.prose.answers(globals(), {wanted!r})"
             source = f"print(__import__('json').dumps({answers}))"
             behind = next((j for j in code if j > i), code[-1])
@@ -129,7 +129,8 @@ def questions(notebook) -> list[Question]:
     return asked
 
 
-#: The code that asks a kernel for the state of its widgets: for each, in the order they were made, a checksum a trait.
+#: The code that asks a kernel for the state of its widgets: for each widget, in the order in which they were made,
+#: a checksum of each trait. Left out are the versions of the packages that draw the widgets.
 STATE_QUESTION = """
 import json, zlib
 from ipywidgets import Widget
@@ -141,26 +142,29 @@ def checksums(state):
         for model_id, number in numbers.items():
             text = text.replace(model_id, number)
         return zlib.crc32(text.encode())
-    return [{trait: of(value) for trait, value in model["state"].items()} for model in state.values()]
+    return [
+        {trait: of(value) for trait, value in model["state"].items() if not trait.endswith("_module_version")}
+        for model in state.values()
+    ]
 """
 
 
 def widget_state(notebook) -> list[dict[str, int]]:
-    """What a notebook has stored of its widgets, as STATE_QUESTION has the kernel print it."""
+    """The state of the widgets that a notebook has stored, in the form that STATE_QUESTION gives."""
     names: dict = {}
     exec(STATE_QUESTION, names)  # noqa: S102 (the lines above)
     return names["checksums"](notebook.metadata["widgets"][WIDGET_STATE]["state"])
 
 
 def outputs_checksum(notebook) -> int:
-    """The CRC-32 of all that the cells have put out, and of the state of the widgets."""
+    """The CRC-32 of the outputs of all cells and of the state of the widgets."""
     outputs = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
     widgets = notebook.metadata.get("widgets", {})
     return zlib.crc32(json.dumps([outputs, widgets], sort_keys=True).encode())
 
 
 def widget_ids(widgets: dict | None) -> list[str]:
-    """The ids of the stored widget models, in the order they were made."""
+    """The ids of the stored widget models, in the order in which they were made."""
     return list(widgets[WIDGET_STATE]["state"]) if widgets else []
 
 

@@ -1,12 +1,13 @@
-"""Execute the chapters as on other machines, and compare what they print with what they hold.
+"""Execute the chapters as other machines would, and compare what they print with their stored outputs.
 
     python tools/machines.py                                        all chapters on all machines: hours
     python tools/machines.py --processors avx2 --threads 1 4 book/06_sampling.ipynb
     python tools/machines.py --report machines.md                   the table, into a file, too
 
-Every chapter runs under nbval. Settings of PyTorch, MKL, oneDNN, NumPy, OpenBLAS and the C library make them leave
-out instructions that this processor has, so that they round as they do on processors without these. What can't be
-shown that way: another operating system, an ARM processor, and MKL's AVX-512 paths on a processor that isn't Intel's.
+Every chapter runs under nbval. Settings of PyTorch, MKL, oneDNN, NumPy, OpenBLAS and the C library make them avoid
+some instructions of this processor, so that they round as on processors without these instructions. Some things
+can't be tested that way: another operating system, an ARM processor, and MKL's AVX-512 paths on a processor that
+isn't Intel's.
 """
 
 import argparse
@@ -24,9 +25,9 @@ import torch
 from numpy._core import _multiarray_umath as numpy_core
 
 ROOT = Path(__file__).resolve().parents[1]
-#: What NumPy has variants for, of what this processor can do.
+#: The features of this processor for which NumPy has variants of its functions.
 NUMPY_VARIANTS = [name for name in numpy_core.__cpu_dispatch__ if numpy_core.__cpu_features__[name]]
-#: For each processor the settings that make this one compute as it does, and how PyTorch then calls it.
+#: For each processor the settings that make this machine compute like it, and PyTorch's name for what is then used.
 PROCESSORS = {
     "own": ({}, torch.backends.cpu.get_cpu_capability()),
     "avx2": (
@@ -56,7 +57,7 @@ THREADS = (1, 2, 4)
 
 @dataclass(frozen=True)
 class Cell:
-    """What became of one cell of a chapter: "passed", "failed" or "skipped", after how many seconds, and why."""
+    """The result of one cell of a chapter: "passed", "failed" or "skipped", its seconds, and the error if it failed."""
 
     chapter: str
     name: str
@@ -66,16 +67,16 @@ class Cell:
 
 
 def settings(processor: str, threads: int) -> dict[str, str]:
-    """The environment of a machine with this processor, and so many threads for every library.
+    """The environment variables that imitate a machine with this processor, and with so many threads for every library.
 
-    MKL takes no more threads than there are cores unless it is told to.
+    MKL uses no more threads than there are cores, unless MKL_DYNAMIC is FALSE.
     """
     counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
     return {**os.environ, **PROCESSORS[processor][0], **counts, "MKL_DYNAMIC": "FALSE"}
 
 
 def capability(environment: dict[str, str]) -> str:
-    """Which instructions PyTorch uses there, in its own words: DEFAULT, AVX2, AVX512, ..."""
+    """The instructions that PyTorch uses in an environment, by PyTorch's names: DEFAULT, AVX2, AVX512, ..."""
     command = [sys.executable, "-c", "import torch; print(torch.backends.cpu.get_cpu_capability())"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
 
@@ -85,11 +86,11 @@ def execute(chapter: Path, environment: dict[str, str], options: list[str]) -> l
 
     Args:
         chapter: a notebook.
-        environment: of the processes that run it.
-        options: more of pytest's.
+        environment: the environment of the processes that run it.
+        options: more options for pytest.
 
     Raises:
-        RuntimeError: pytest broke off; the message holds what it said.
+        RuntimeError: pytest broke off; the message holds its output.
     """
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
@@ -109,14 +110,14 @@ def execute(chapter: Path, environment: dict[str, str], options: list[str]) -> l
 
 
 def time_limit(options: list[str]) -> float:
-    """Seconds that nbval gives to a cell."""
+    """The seconds that nbval gives to a cell."""
     config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     words = config["tool"]["pytest"]["ini_options"]["addopts"].split() + options
     return float([word.partition("=")[2] for word in words if word.startswith("--nbval-cell-timeout=")][-1])
 
 
 def table(cells_of: dict[str, list[Cell]], chapters: list[str], limit: float) -> str:
-    """Machine by chapter, in Markdown: cells that passed and failed, the slowest and its share of the time limit."""
+    """A Markdown table, machines by chapters: cells passed and failed, the slowest, its share of the time limit."""
     lines = [f"| machine | {' | '.join(chapters)} |", "|---" * (1 + len(chapters)) + "|"]
     for machine, cells in cells_of.items():
         row = []
@@ -131,7 +132,7 @@ def table(cells_of: dict[str, list[Cell]], chapters: list[str], limit: float) ->
 
 
 def failures(cells_of: dict[str, list[Cell]]) -> str:
-    """The cells that failed, each with the machines it failed on and what differed on the first of them."""
+    """The cells that failed, each with the machines on which it failed and the error on the first of them."""
     where, first = defaultdict(list), {}
     for machine, cells in cells_of.items():
         for cell in cells:

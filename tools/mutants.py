@@ -3,9 +3,10 @@
     python tools/mutants.py attention                  forty faults, drawn from seed 0
     python tools/mutants.py memory/step --count 100 --seed 1
 
-A fault is a small one: `<` for `<=`, `+` for `-`, `and` for `or`, a number one larger, True for False, `min` for `max`,
-a call left out. It is planted in a copy of the repository, and the module's own tests are run there until one fails.
-Prints the faults that none noticed, and how many were. Some of those are no faults: a bound that nothing can reach.
+Faults are small: `<` for `<=`, `+` for `-`, `and` for `or`, a number one larger, True for False, `min` for `max`, a
+call left out. Each is planted in a copy of the repository, and the module's own tests run there until one fails. The
+program prints the faults that no test noticed, and how many were noticed. Some unnoticed faults change nothing, for
+instance at a bound that nothing can reach.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-#: Beside tests/test_NAME.py and, in a wing, tests/test_WING.py.
+#: More tests of a module, besides tests/test_NAME.py and, for a module in a subpackage, tests/test_SUBPACKAGE.py.
 MORE_TESTS = {
     "attention": ["comments", "model"],
     "model": ["comments", "attention"],
@@ -37,7 +38,7 @@ NAMES = {"min": "max", "max": "min", "any": "all", "all": "any"}
 
 @dataclass(frozen=True)
 class Fault:
-    """Another text for a piece of the source, from `begin` to `end`."""
+    """A fault: `text` in place of the source from `begin` to `end`."""
 
     begin: int
     end: int
@@ -93,7 +94,7 @@ def faults(source: str) -> Iterator[Fault]:
 
 
 def is_noticed(module: Path, wrong: str, tests: list[str], copy: Path, seconds: float) -> bool:
-    """Whether a test fails, or does not end in time, when the copy's module holds `wrong`."""
+    """Whether a test fails, or does not end in time, when the module in the copy is replaced by `wrong`."""
     target = copy / module.relative_to(ROOT)
     target.write_text(wrong, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:nbval", *tests]

@@ -1,11 +1,11 @@
-"""The numbers in the pages' prose: which are bound, what they are bound to, and which nobody computes.
+"""Check the numbers in the pages' prose: those that are bound to an expression, and those that nothing computes.
 
-    python tools/prose.py             say what is wrong
+    python tools/prose.py             print what is wrong
     python tools/prose.py --write     in pages of text, write the numbers that their expressions give
-    python tools/prose.py --accept    write tests/unbound.txt anew: the numbers that no expression stands behind
+    python tools/prose.py --accept    write tests/unbound.txt anew: the numbers without an expression
 
-Chapters' numbers are written by tools/chapters.py, which has a kernel to compute them. Read what --accept changes
-(git diff): a line says "this number is nobody's but ours".
+The numbers in chapters are written by tools/chapters.py, which has a kernel to compute them. Read what --accept
+changes (git diff): each line says "nothing computes this number; we vouch for it ourselves".
 """
 
 import argparse
@@ -23,20 +23,20 @@ from minigpt.page import prose
 
 ROOT = Path(__file__).resolve().parents[1]
 UNBOUND = ROOT / "tests" / "unbound.txt"
-#: A shape in a comment behind code. Those that stand in functions have no other check.
+#: A shape in a comment behind code. Shapes inside functions have no other check.
 SHAPES = re.compile(r"#[^\n]*?(\([A-Z][A-Za-z_]*(?:, [^()\n]*)?,?\))")
 MODEL_CARDS = "minigpt/weights/*/README.md"
 
 
 def pages() -> list[Path]:
-    """All pages that hold prose: chapters, pages of text, the README, the cards of the models; and the sources."""
+    """All pages that hold prose: chapters, pages of text, the bibliography, the README, SECURITY, the model cards."""
     patterns = ["book/*.ipynb", "book/*.md", "book/*.bib", "lessons/*.ipynb", "lessons/*.md"]
     patterns += ["README.md", "SECURITY.md", MODEL_CARDS]
     return sorted(path for pattern in patterns for path in ROOT.glob(pattern))
 
 
 def paragraphs(text: str) -> Iterator[str]:
-    """A text's paragraphs; a row of a table is one of its own, and so is an entry of a bibliography."""
+    """The paragraphs of a text. Each row of a table is a paragraph, and so is each entry of a bibliography."""
     for block in re.split(r"\n\n|\n(?=@)", text):
         lines = block.split("\n")
         table = [line for line in lines if line.startswith("|")]
@@ -45,13 +45,13 @@ def paragraphs(text: str) -> Iterator[str]:
 
 
 def beginning(text: str) -> str:
-    """The first words of a paragraph, to know it by."""
+    """The first words of a paragraph, by which it is recognised."""
     plain = prose.without_bindings(text).replace("|", " ")
     return " ".join(plain.split()[:5])
 
 
 def in_context(text: str, number: prose.Number) -> str:
-    """A number with the letters and marks that it is grown together with: GPT-2, radford2019, 0.5."""
+    """A number with the letters and marks directly beside it: GPT-2, radford2019, 0.5."""
     if number.kind in ("formula", "code") and text[number.start] in "$`":
         return "_".join(number.text.split())
     begin, end = number.start, number.end
@@ -63,7 +63,7 @@ def in_context(text: str, number: prose.Number) -> str:
 
 
 def is_checked_elsewhere(number: prose.Number) -> bool:
-    """Whether a number needs no line in unbound.txt: a formula of numbers alone, whose sides agree."""
+    """Whether a number needs no line in unbound.txt, because it is a formula of numbers alone whose sides agree."""
     if number.kind != "formula":
         return False
     try:
@@ -74,7 +74,7 @@ def is_checked_elsewhere(number: prose.Number) -> bool:
 
 
 def confirmed_only(expression: str | None) -> bool:
-    """Whether an expression says yes or no of a sentence, and does not give the number: a comparison."""
+    """Whether an expression only says if a sentence is true, as a comparison does, and does not give the number."""
     if expression is None:
         return False
     try:
@@ -86,7 +86,7 @@ def confirmed_only(expression: str | None) -> bool:
 
 
 def unbound(text: str) -> list[tuple[str, list[str]]]:
-    """For each paragraph with numbers that no expression gives: its beginning, and those numbers."""
+    """For each paragraph with numbers that no expression gives, its beginning and those numbers."""
     lines = []
     for part in paragraphs(text):
         loose = [
@@ -100,7 +100,7 @@ def unbound(text: str) -> list[tuple[str, list[str]]]:
 
 
 def unbound_lines(path: Path, text: str | None = None) -> list[str]:
-    """A page's lines of unbound.txt. `text` stands for what the file holds, if given."""
+    """The lines of unbound.txt for a page. If `text` is given, it is used in place of the file's content."""
     name, text = path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8") if text is None else text
     if path.suffix != ".ipynb":
         sentences = unbound(text)
@@ -115,13 +115,13 @@ def unbound_lines(path: Path, text: str | None = None) -> list[str]:
 
 
 def accepted() -> list[str]:
-    """The lines of unbound.txt, but for its head."""
+    """The lines of unbound.txt, without its head."""
     lines = UNBOUND.read_text(encoding="utf-8").splitlines() if UNBOUND.exists() else []
     return [line for line in lines if line and not line.startswith("#")]
 
 
 def names_of(text: str) -> dict[str, object]:
-    """What a page of text defines for its expressions."""
+    """The names and values that a page of text defines for its expressions."""
     names: dict[str, object] = {"ROOT": ROOT}
     for statements in prose.SETUP.findall(text):
         exec(statements.strip(), names)  # noqa: S102 (our own pages)
@@ -129,14 +129,16 @@ def names_of(text: str) -> dict[str, object]:
 
 
 def right_numbers(text: str) -> list[str]:
-    """What the bound numbers of a page of text have to be."""
+    """The right values of the bound numbers of a page of text."""
     names = names_of(text)
     return [prose.evaluate(number, names) for number in prose.bound_numbers(text)]
 
 
 def wrong_numbers(path: Path, text: str | None = None) -> list[str]:
-    """The bound numbers of a page that are not what they are bound to; a chapter's are compared with what its
-    kernel has stored."""
+    """Messages about the bound numbers of a page that are wrong.
+
+    The numbers in a chapter are compared with those that its kernel has computed and stored.
+    """
     text = path.read_text(encoding="utf-8") if text is None else text
     if path.suffix != ".ipynb":
         pairs = zip(prose.bound_numbers(text), right_numbers(text), strict=True)
@@ -155,7 +157,7 @@ def wrong_numbers(path: Path, text: str | None = None) -> list[str]:
 
 
 def faults(path: Path, text: str | None = None, ledger: list[str] | None = None) -> list[str]:
-    """All that is wrong with a page's numbers."""
+    """Messages about everything that is wrong with the numbers of a page."""
     ledger = accepted() if ledger is None else ledger
     text = path.read_text(encoding="utf-8") if text is None else text
     name = path.relative_to(ROOT).as_posix()

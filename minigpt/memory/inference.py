@@ -1,20 +1,19 @@
-"""How many bytes: reading a prompt, and the keys and values that are kept of it."""
+"""How many bytes it takes to read a prompt, and to keep its keys and values."""
 
 from dataclasses import dataclass
 
 from minigpt.checks import check_choice, check_size, check_switch, shown
 from minigpt.config import GPTConfig, configuration
-from minigpt.memory.step import Sizes
-from minigpt.parameters import count_params
+from minigpt.memory.step import Letters
 
 
 def kv_cache_bytes(config: GPTConfig, batch_size: int = 1, length: int | None = None, precision: str = "fp32") -> int:
-    """Keys and values of all layers: 2·L·B·S·C numbers of e bytes.
+    """Return the bytes of the keys and values of all layers: 2·L·B·S·C numbers of e bytes.
 
     Args:
         config: the model, or the name of one in `CONFIGS`.
         batch_size: B, sequences that are continued.
-        length: S, positions there is room for. `KVCache` reserves context_length, which it is if not given.
+        length: S, positions there is room for; context_length, which `KVCache` reserves, if not given.
         precision: one of `PRECISIONS`.
 
     Raises:
@@ -27,18 +26,18 @@ def kv_cache_bytes(config: GPTConfig, batch_size: int = 1, length: int | None = 
     most = configuration(config).context_length
     if length is not None and check_size("length", length) > most:
         raise ValueError(f"length must be at most context_length={most}; got {shown(length)}")
-    sizes = Sizes(config, batch_size, length, precision, "explicit", "cuda")
-    return 2 * sizes.config.n_layers * sizes.n
+    letters = Letters(config, batch_size, length, precision, device="cuda")
+    return 2 * letters.L * letters.n
 
 
 @dataclass(frozen=True)
 class InferenceMemory:
-    """What `inference_memory` returns.
+    """The memory of reading a prompt, as `inference_memory` returns it.
 
     Attributes:
-        parameters_bytes: P.
-        kv_cache_bytes: 0 without a cache.
-        temporaries_bytes: the most that is there besides at once.
+        parameters_bytes: the model's parameters.
+        kv_cache_bytes: keys and values; 0 without a cache.
+        temporaries_bytes: the most that is there besides at once, the prompt included.
     """
 
     parameters_bytes: int
@@ -60,7 +59,7 @@ def inference_memory(
     cache: bool = True,
     device: str = "cpu",
 ) -> InferenceMemory:
-    """The memory of reading a prompt of T positions at once, in eval mode and under torch.no_grad().
+    """Return the memory of reading a prompt of T positions at once, in eval mode and under torch.no_grad().
 
     The steps that follow, of one token each, need less.
 
@@ -79,20 +78,20 @@ def inference_memory(
     check_choice("precision", precision, ("fp32", "bf16"))
     check_switch("cache", cache)
     config = configuration(config).but(dropout=0.0, attention_dropout=0.0)
-    sizes = Sizes(config, batch_size, sequence_length, precision, attention, device)
-    n, f, A = sizes.n, sizes.f, sizes.e * sizes.weights
-    # What the block reads, and its norm; queries, keys, values.
+    letters = Letters(config, batch_size, sequence_length, precision, attention=attention, device=device)
+    n, f, A = letters.n, letters.f, letters.e * letters.A
+    # The block's input and its norm; queries, keys, values.
     inside = 5 * n
-    if sizes.explicit:
-        softmax = inside + n + 3 * A + 2 * sizes.e * sizes.T**2
-        # The weights, what they found, the same merged, and the projection of it.
+    if letters.explicit:
+        softmax = inside + n + 3 * A + 2 * letters.e * letters.T**2
+        # The weights, their product with the values, the same merged, and its projection.
         attended = max(softmax, inside + A + 3 * n)
     else:
         attended = inside + 2 * n
-    # What the block reads, the sum so far, its norm; feed-forward's share.
+    # The block's input, the sum so far, its norm; feed-forward's two wide tensors and its result.
     expanded = 3 * n + 2 * f + n
     return InferenceMemory(
-        parameters_bytes=sizes.r * count_params(config),
+        parameters_bytes=letters.P,
         kv_cache_bytes=kv_cache_bytes(config, batch_size, precision=precision) if cache else 0,
-        temporaries_bytes=8 * sizes.N + max(attended, expanded, n + sizes.Z),
+        temporaries_bytes=8 * letters.N + max(attended, expanded, n + letters.Z),
     )

@@ -1,8 +1,8 @@
-"""What a training step really allocates: the measurement beside memory.py's prediction, with the same arguments."""
+"""A training step as PyTorch really allocates it: measured with the same arguments that step.py predicts from."""
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -14,20 +14,17 @@ from minigpt.config import GPTConfig, configuration
 from minigpt.memory import ATTENTIONS, DEVICES, OPTIMIZERS, PRECISIONS
 from minigpt.model import GPT
 
-#: What torch.autocast is given; None where there is nothing to cast.
-CASTS = {"fp32": None, "amp-bf16": torch.bfloat16, "amp-fp16": torch.float16, "bf16": None}
-
 #: The phases of a step, in the order of time.
 PHASES = ("forward", "backward", "optimizer", "clearing")
 
 
-class Step:
+class MeasuredStep:
     """A model, an optimizer and a batch of random tokens, ready to train. Arguments as in `training_memory`.
 
     (Where gradients accumulate, the optimizer steps nevertheless each time: here only bytes matter.)
 
     >>> from minigpt import CONFIGS
-    >>> step = Step(CONFIGS["mini"], batch_size=2)
+    >>> step = MeasuredStep(CONFIGS["mini"], batch_size=2)
     >>> for phase in step.phases.values():
     ...     phase()
     """
@@ -50,7 +47,7 @@ class Step:
         check_choice("optimizer", optimizer, OPTIMIZERS)
         check_choice("attention", attention, ATTENTIONS)
         check_choice("device", device, DEVICES)
-        with torch.device(device), default_dtype(torch.bfloat16 if precision == "bf16" else torch.float32):
+        with torch.device(device), default_dtype(PRECISIONS[precision].parameters):
             model = GPT(config)
         model.checkpointing = check_switch("checkpointing", checkpointing)
         for block in model.blocks:
@@ -66,8 +63,7 @@ class Step:
 
     def forward(self) -> None:
         """Predict, and keep the logits, as a training loop does that scores them."""
-        cast = CASTS[self.precision]
-        with torch.autocast(self.device, cast) if cast else nullcontext():
+        with PRECISIONS[self.precision].autocast(self.device):
             self.logits, self.loss = self.model(self.tokens, self.targets)
 
     def backward(self) -> None:
@@ -86,23 +82,23 @@ class Step:
 
     @property
     def phases(self) -> dict[str, Callable[[], None]]:
-        """What a step consists of, in the order of time."""
+        """The functions that make up a step, by phase, in the order of time."""
         names = (self.forward, self.backward, self.optimizer_step, self.clearing)
         return dict(zip(PHASES, names, strict=True))
 
     @property
     def standing_bytes(self) -> int:
-        """What there is between two steps: parameters, the optimizer's states, the batch, gradients to add to."""
+        """The bytes that are there between two steps: parameters, optimizer states, batch, gradients to add to."""
         states = [t for state in self.optimizer.state.values() for t in state.values() if torch.is_tensor(t)]
-        there = [*self.model.parameters(), self.tokens, self.targets]
-        there += [p.grad for p in self.model.parameters() if p.grad is not None]
-        there += [t for t in states if t.device.type == self.tokens.device.type]
-        return sum(t.nbytes for t in there)
+        tensors = [*self.model.parameters(), self.tokens, self.targets]
+        tensors += [p.grad for p in self.model.parameters() if p.grad is not None]
+        tensors += [t for t in states if t.device.type == self.tokens.device.type]
+        return sum(t.nbytes for t in tensors)
 
 
 @contextmanager
 def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """What tensors of floating-point numbers are made of, for a while."""
+    """Create tensors of floating-point numbers in another type, inside a `with`."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -124,31 +120,34 @@ def make_optimizer(name: str, model: torch.nn.Module) -> torch.optim.Optimizer:
     return kind(model.parameters(), **options)
 
 
-def kept_by_forward(step: Step) -> int:
-    """Do a step's forward pass; the bytes that autograd keeps of it: each storage once, parameters left out."""
+def saved_by_forward(step: MeasuredStep) -> int:
+    """Do a step's forward pass and count the bytes that autograd saves of it.
+
+    Each storage counts once; parameters are left out. `training_memory(...).saved_bytes` predicts the result.
+    """
     parameters = {p.untyped_storage()._cdata for p in step.model.parameters()}
-    kept = {}
+    saved = {}
 
     def pack(tensor):
         storage = tensor.untyped_storage()
         if storage._cdata not in parameters:
-            kept[storage._cdata] = storage
+            saved[storage._cdata] = storage
         return tensor
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
         step.forward()
-    return sum(storage.nbytes() for storage in kept.values())
+    return sum(storage.nbytes() for storage in saved.values())
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What PyTorch's allocator for CPUs did in one step.
+    """The allocations and releases of PyTorch's allocator for CPUs in one step.
 
     Attributes:
-        start_bytes: what was there before.
-        live_bytes: what was there after each allocation and each release.
-        phases: for each of them, the phase of the step that it fell into.
-        operations: and the operations it happened in, the outermost first.
+        start_bytes: the bytes that were allocated before the step.
+        live_bytes: the bytes that were allocated after each allocation and each release.
+        phases: the phase that each of them fell into.
+        operations: the operations that each of them happened in, the outermost first.
     """
 
     start_bytes: int
@@ -158,7 +157,7 @@ class Trace:
 
     @property
     def peak_bytes(self) -> int:
-        """The most that was there at once."""
+        """The most bytes that were allocated at once."""
         return max(self.live_bytes)
 
     @property
@@ -167,14 +166,15 @@ class Trace:
         return self.phases[self.live_bytes.index(self.peak_bytes)]
 
 
-def trace(step: Step) -> Trace:
-    """Do a step on a CPU, and a second one under the profiler, when the optimizer's states are there."""
+def trace(step: MeasuredStep) -> Trace:
+    """Do a step on a CPU, which creates the optimizer's states, and record a second one with the profiler."""
     for phase in step.phases.values():
         phase()
     start = step.standing_bytes
     # The profiler announces itself on stderr unless told otherwise.
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+    # Some versions of it warn that they forget events, unless told to keep them (acc_events).
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as recorded:
         for name, phase in step.phases.items():
             with record_function(name):
                 phase()
@@ -183,7 +183,7 @@ def trace(step: Step) -> Trace:
     changes = sorted((e for e in events if e.name() == "[memory]"), key=lambda e: e.start_ns())
     spans = sorted((e for e in events if e.name() != "[memory]"), key=lambda e: (e.start_ns(), -e.end_ns()))
     live, open_spans, following = start, [], 0
-    found = Trace(start, [], [], [])
+    recorded_step = Trace(start, [], [], [])
     for change in changes:
         now = change.start_ns()
         while following < len(spans) and spans[following].start_ns() <= now:
@@ -194,7 +194,7 @@ def trace(step: Step) -> Trace:
         phase = next((name for name in names if name in PHASES), None)
         if phase:
             live += change.nbytes()
-            found.live_bytes.append(live)
-            found.phases.append(phase)
-            found.operations.append(names)
-    return found
+            recorded_step.live_bytes.append(live)
+            recorded_step.phases.append(phase)
+            recorded_step.operations.append(names)
+    return recorded_step

@@ -1,14 +1,15 @@
-"""How many bytes: what each of many processes holds of a model that they train together."""
+"""How many bytes each of many processes holds of a model that they train together."""
 
 from dataclasses import dataclass
 from math import prod
 
 from minigpt.checks import check_choice, check_size
 from minigpt.config import GPTConfig, configuration
-from minigpt.memory.step import OPTIMIZERS, PRECISIONS, ceil_div
+from minigpt.memory.step import OPTIMIZERS, ceil_div
 from minigpt.parameters import count_params, parameter_shapes
+from minigpt.precision import PRECISIONS
 
-#: How N processes share the work.
+#: The ways in which N processes share the work.
 STRATEGIES = ("ddp", "zero1", "zero2", "zero3", "fsdp", "tensor")
 
 #: The most processes that are computed with.
@@ -17,7 +18,7 @@ MAX_PROCESSES = 100_000
 
 @dataclass(frozen=True)
 class Share:
-    """What one of N processes holds between two steps and of gradients, in bytes."""
+    """The bytes that one of N processes holds between two steps, and those of its gradients."""
 
     parameters_bytes: int
     gradients_bytes: int
@@ -32,11 +33,11 @@ class Share:
 def process_shares(
     config: GPTConfig, processes: int, strategy: str, precision: str = "fp32", optimizer: str = "adamw"
 ) -> tuple[Share, ...]:
-    """What each of N processes holds of parameters, gradients and optimizer states.
+    """Return the bytes of parameters, gradients and optimizer states that each of N processes holds.
 
-    Activations are a matter of each process's share of the batch, but under "tensor". What is put
-    together for a moment, and what is under way between processes, comes on top; with DDP that is
-    once more the gradients' bytes, unless it is told gradient_as_bucket_view=True, as `parallel` does.
+    Activations are left out: except under "tensor", they depend on each process's share of the batch alone. Tensors
+    that are put together for a moment, and those under way between processes, come on top; with DDP these are the
+    gradients' bytes once more, unless it is told gradient_as_bucket_view=True, as `parallel` does.
 
     Args:
         config: the model, or the name of one in `CONFIGS`.
@@ -79,7 +80,7 @@ def process_shares(
         (name, shape, blocks if name.startswith("blocks.") else 1)
         for name, shape in parameter_shapes(config.but(n_layers=1)).items()
     ]
-    number_bytes = 2 if precision == "bf16" else 4
+    number_bytes = PRECISIONS[precision].parameters.itemsize
     states = {"sgd": 0, "sgd-momentum": 1}.get(optimizer, 2)
     whole = number_bytes * count_params(config)
     if strategy == "ddp":

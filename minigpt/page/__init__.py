@@ -1,1 +1,1 @@
-"""The tools that the pages are made with: sources beside their comments, figures, checks of shapes and numbers."""
+"""The tools for making the pages: sources beside their comments, figures, checks of shapes and numbers."""

@@ -1,8 +1,8 @@
-"""The source of anything in the package, with its comments in a column beside the code.
+"""Show the source of anything in the package, with its comments in a column beside the code.
 
-Comments on lines of their own, and docstrings, become notes; a note and the code under it are a
-section with an anchor. Comments behind code (shapes, for the most part) stay where they are. The
-output is one piece of HTML without scripts: it looks the same on the built site, in Jupyter and in Colab.
+Docstrings, and comments on lines of their own, become notes. A note and the code under it are a
+section with an anchor. Comments behind code (mostly shapes) stay where they are. The output is one
+piece of HTML without scripts: it looks the same on the built site, in Jupyter and in Colab.
 """
 
 import ast
@@ -24,14 +24,14 @@ DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 @dataclass(frozen=True)
 class Section:
-    """A note and the code it speaks of.
+    """A note and the code that it explains.
 
     Attributes:
-        anchor: the section's address on the page: the names of the class and function it stands
-            in, then `step-4` if the note begins with "4. ", else its number among that
-            function's sections, from 0 (the signature).
+        anchor: the section's address on the page: the names of the class and function that it is
+            in, then `step-4` if the note begins with "4. ", else the section's number in that
+            function, from 0 (the signature).
         note: the comment or docstring, without # and quotation marks.
-        code: the lines of code, blank lines at either end removed; "" if there are none.
+        code: the lines of code, without blank lines at both ends; "" if there are none.
         is_docstring: whether the note is a docstring.
     """
 
@@ -43,11 +43,11 @@ class Section:
 
 @dataclass(frozen=True)
 class Annotated:
-    """The result of `annotate`; a notebook shows it as a page of notes beside code.
+    """The result of `annotate`; a notebook shows it as notes beside code.
 
     Attributes:
-        name: what the source is of.
-        sections: notes and code, in the source's order.
+        name: the name of the class, function or module.
+        sections: notes and code, in the order of the source.
         bare: the same source without comments and docstrings.
     """
 
@@ -57,12 +57,12 @@ class Annotated:
 
     @property
     def code_lines(self) -> int:
-        """Lines that hold code."""
+        """The number of lines that hold code."""
         return count_lines(self.bare)
 
     @property
     def note_lines(self) -> int:
-        """Lines of comments and docstrings, without those behind code."""
+        """The number of lines of comments and docstrings, without comments behind code."""
         return sum(count_lines(section.note) for section in self.sections)
 
     def __repr__(self):
@@ -82,20 +82,20 @@ class Annotated:
 def annotate(source_of: object) -> Annotated:
     """Show the source of a class, function or module beside its comments.
 
-    Show a thing once on a page: the second time its sections would have the same addresses.
+    Show an object only once on a page; the second time, its sections would have the same addresses.
 
     Args:
-        source_of: what to show, written in a file or in a notebook's cell.
+        source_of: the class, function or module to show; it may be defined in a file or in a notebook's cell.
 
     Raises:
-        TypeError: there is no Python source to show, as for a number, a built-in or a lambda.
+        TypeError: there is no Python source to show; this is so for a number, a built-in or a lambda.
     """
     source = find_source(source_of)
     return Annotated(source.name, sections(source.text, source.name), without_comments(source.text))
 
 
 def sections(source: str, name: str) -> tuple[Section, ...]:
-    """Cut a source into sections: a new one begins at a comment of its own, a def, a class, a docstring."""
+    """Cut a source into sections. A section begins at a comment on its own line, a def, a class or a docstring."""
     lines = source.split("\n")
     notes = comment_lines(source)
     docs, starts = docstrings(source)
@@ -140,7 +140,7 @@ def sections(source: str, name: str) -> tuple[Section, ...]:
 
 
 def comment_lines(source: str) -> dict[int, str]:
-    """Line number and text of every comment that has a line to itself."""
+    """The line number and text of every comment that has its line to itself."""
     return {
         token.start[0]: token.string.lstrip("#:").removeprefix(" ").rstrip()
         for token in comment_tokens(source)
@@ -175,7 +175,7 @@ def first_line(node: ast.AST) -> int:
 
 
 def scope_of_lines(source: str, name: str) -> dict[int, str]:
-    """For every line the names of the classes and functions it stands in, joined by hyphens."""
+    """For every line, the names of the classes and functions that it is in, joined by hyphens."""
     scopes: dict[int, str] = {}
 
     def visit(node, path):
@@ -191,7 +191,7 @@ def scope_of_lines(source: str, name: str) -> dict[int, str]:
 
 
 def without_comments(source: str) -> str:
-    """The same program without comments, docstrings and blank lines, but for one before each def and class."""
+    """The same program without comments, docstrings and blank lines, except a blank line before each def and class."""
     lines, tree = source.split("\n"), ast.parse(source)
     for token in comment_tokens(source):
         row, column = token.start
@@ -200,7 +200,7 @@ def without_comments(source: str) -> str:
     hidden = {line for first, (last, _) in docs.items() for line in range(first, last + 1)}
     for node in ast.walk(tree):
         if isinstance(node, DEFINITIONS) and len(node.body) == 1 and node.body[0].lineno in docs:
-            number = node.body[0].lineno  # nothing but a docstring: something has to stand in its place
+            number = node.body[0].lineno  # a body of only a docstring becomes `pass`
             lines[number - 1] = " " * node.body[0].col_offset + "pass"
             hidden.discard(number)
     strings = (node for node in ast.walk(tree) if isinstance(node, ast.Constant | ast.JoinedStr))
@@ -210,7 +210,7 @@ def without_comments(source: str) -> str:
 
 
 def count_lines(text: str) -> int:
-    """Lines that are not blank."""
+    """The number of lines that are not blank."""
     return sum(bool(line.strip()) for line in text.splitlines())
 
 
@@ -224,13 +224,13 @@ def section_html(section: Section) -> str:
 
 def code_html(code: str, label: str) -> str:
     marked = highlight(code, PythonLexer(stripnl=False, ensurenl=False), HtmlFormatter(nowrap=True))
-    marked = re.sub(r'<span class="(?:n|p|w|nn|bp|nb)">(.*?)</span>', r"\1", marked)  # not coloured: no need to ship
+    marked = re.sub(r'<span class="(?:n|p|w|nn|bp|nb)">(.*?)</span>', r"\1", marked)  # these have no colour
     indent = min((len(line) - len(line.lstrip()) for line in code.splitlines() if line.strip()), default=0)
     return f'<pre tabindex="0" aria-label="Code of {label}" style="--indent:{indent}"><code>{marked}</code></pre>'
 
 
 def note_html(note: str) -> str:
-    """Paragraphs, lists, indented formulas and the Google sections of a docstring, as HTML."""
+    """A note as HTML, with its paragraphs, lists, indented formulas and the Google sections of a docstring."""
     parts = []
     for block in re.split(r"\n\s*\n", note):
         heading, _, rest = block.partition("\n")
@@ -247,7 +247,7 @@ def note_html(note: str) -> str:
 
 
 def entries_html(text: str) -> str:
-    """`name: what it is` lines, continued by deeper ones, as a definition list; other text as paragraphs."""
+    """Lines `name: what it is`, continued by deeper lines, as a definition list; any other text as a paragraph."""
     items = re.split(r"\n(?!\s)", text)
     if not all(re.match(r"[\w, ]+: ", item) for item in items):
         return f"<p>{inline_html(text)}</p>"

@@ -1,9 +1,9 @@
-"""Every figure of the book, in one style.
+"""All figures of the book, in one style.
 
-A figure is a `Picture`: SVG that takes the page's text colour, so that it reads in the light and in
-the dark, with an alternative text written by the function that drew it, from the numbers it drew.
-Three colours are Okabe and Ito's (2008), the purple is near Tol's; colour-blind readers can tell them
-apart, and a series is told apart by its label, too. No figure is wider than a phone can show.
+A figure is a `Picture`: an SVG in the text colour of the page, so that it can be read on light and dark
+pages. Its alternative text is written by the function that drew it, from the numbers it drew. Three
+colours are those of Okabe and Ito (2008), the purple is near one of Tol's; colour-blind readers can tell
+them apart, and every series has a label, too. No figure is wider than a phone can show.
 """
 
 import io
@@ -54,7 +54,7 @@ STYLE = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure and what to read aloud in its stead.
+    """A figure, and a text to read aloud to those who can't see it.
 
     Attributes:
         figure: the matplotlib figure, to change or to save in another format.
@@ -81,7 +81,7 @@ class Picture:
         body = svg[svg.index("<defs>", svg.index("</metadata>")) : svg.rindex("</svg>")]
         body = re.sub(r'<g id="[^"]*"', "<g", body)  # "axes_1" and such, the same in every figure and used in none
         body = re.sub(r"font: ([\d.]+)px [^;\"]+", r"font: \1px sans-serif", body)
-        body = re.sub(r"<[^>]*>", lambda tag: re.sub(r"-?\d+\.\d+", two_decimals, tag[0]), body)  # but not the text
+        body = re.sub(r"<[^>]*>", lambda tag: re.sub(r"-?\d+\.\d+", two_decimals, tag[0]), body)  # only in tags
         body = re.sub(r"\s*\n\s*", " ", numbered(body, self.alt).replace(INK, "currentColor"))
         return (
             f'<svg role="img" aria-label="{escape(self.alt)}" viewBox="{view[0][9:-1]}" '
@@ -90,16 +90,16 @@ class Picture:
         )
 
     def save(self, path: str | pathlib.Path) -> None:
-        """Write the SVG, black on nothing, to a file."""
+        """Write the SVG to a file, in black on a transparent background."""
         pathlib.Path(path).write_text(self.svg().replace("currentColor", "#000000"), encoding="utf-8")
 
 
 def numbered(body: str, alt: str) -> str:
-    """An SVG whose ids are numbers in the order they appear in, behind a prefix of the picture's own.
+    """Replace the ids of an SVG by a prefix and a number, in the order in which they appear.
 
-    Matplotlib makes an id of a hash of coordinates that are not rounded yet: a curve that is off by the
-    last bit, and drawn the same, would have another id. The prefix is a checksum of the alternative
-    text, so that no two pictures on a page share an id.
+    Matplotlib's ids are hashes of coordinates before rounding: a curve that differs only in the last bit
+    looks the same, but would have another id. The prefix is a checksum of the alternative text, so that
+    no two pictures on a page share an id.
     """
     prefix = f"p{zlib.crc32(alt.encode()):08x}"
     new = {old: f"{prefix}-{i}" for i, old in enumerate(dict.fromkeys(re.findall(r' id="([^"]+)"', body)), 1)}
@@ -107,17 +107,17 @@ def numbered(body: str, alt: str) -> str:
 
 
 def two_decimals(match: re.Match) -> str:
-    """A number of an SVG, short: nobody sees a thousandth of a point."""
+    """Round a number of an SVG to two decimals: nobody sees a thousandth of a point."""
     return f"{float(match[0]):.2f}".rstrip("0").rstrip(".")
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures side by side where there is room, under each other where there is not.
+    """Pictures side by side, or under each other where the page is too narrow.
 
     Attributes:
-        pictures: what to show.
-        width_px: how wide one should be, at least, before they are put under each other.
+        pictures: the pictures to show.
+        width_px: the least width of a picture; if it is less side by side, they are put under each other.
     """
 
     pictures: tuple[Picture, ...]
@@ -136,14 +136,14 @@ class Gallery:
 
 @contextmanager
 def drawing(height_inches: float, width_inches: float = WIDTH_INCHES):
-    """A figure in the course's style, and its axes, to draw on."""
+    """Make a figure in the course's style and its axes, to draw on inside a `with` block."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width_inches, height_inches), layout="constrained")
         figure.patch.set_alpha(0)
         ax = figure.subplots()
         ax.patch.set_alpha(0)
         yield figure, ax
-        figure.draw_without_rendering()  # lay it out once, or every rendering would move it by a hair
+        figure.draw_without_rendering()  # lay it out once; else every rendering would move it a little
         figure.set_layout_engine("none")
 
 
@@ -153,7 +153,7 @@ def word(token: str) -> str:
 
 
 def matrix(values: Tensor, tokens: Sequence[str], title: str, colour: str, alt: str) -> Picture:
-    """Values in [0, 1] as squares: nothing at 0, the full colour at 1, first row on top, tokens at both sides."""
+    """Draw values in [0, 1] as squares: no colour at 0, full colour at 1. The first row is on top."""
     T, shades = len(tokens), 50
     squares: dict[int, list[tuple[int, int]]] = {}
     for row, column in torch.cartesian_prod(torch.arange(T), torch.arange(T)).tolist():
@@ -178,12 +178,12 @@ def matrix(values: Tensor, tokens: Sequence[str], title: str, colour: str, alt: 
 
 
 def heads(weights: Tensor, tokens: Sequence[str], titles: Sequence[str] | None = None) -> Gallery:
-    """Attention weights of several heads over the same tokens: row looks at column.
+    """Draw the attention weights of several heads over the same tokens: the row's token looks at the column's.
 
     Args:
-        weights: one matrix a head, (n, T, T), rows summing to 1.
+        weights: one matrix for each head, (n, T, T); each row sums to 1.
         tokens: the T tokens.
-        titles: what stands above each head; "head 1", ... if not given.
+        titles: a title for each head; "head 1", ... if not given.
 
     Raises:
         ValueError: weights and tokens don't fit together.
@@ -204,11 +204,11 @@ def heads(weights: Tensor, tokens: Sequence[str], titles: Sequence[str] | None =
 
 
 def softmax_steps(scores: Tensor, weights: Tensor, tokens: Sequence[str]) -> Gallery:
-    """The three steps to one head's weights: QKᵀ/√D, the same with the future masked, the softmax.
+    """Draw the three steps to the weights of a head: QKᵀ/√D, the same with the future masked, the softmax.
 
     Args:
         scores: QKᵀ/√D before the mask, (T, T).
-        weights: what the softmax made of them, (T, T).
+        weights: the softmax of the masked scores, (T, T).
         tokens: the T tokens.
     """
     T, low, high = len(tokens), scores.min(), scores.max()
@@ -233,14 +233,14 @@ def lines(
     log: str = "",
     decimals: int = 2,
 ) -> Picture:
-    """Lines over a common x axis, each with its name at its end.
+    """Draw lines over a common x axis, each with its name at its end.
 
     Args:
-        x: where the points are.
-        series: a name and as many values as x for each line, four lines at most.
+        x: the x values of the points.
+        series: for each line its name and a y value for each x; four lines at most.
         xlabel, ylabel: what the axes show, with the unit.
-        log: which axes are logarithmic: "", "x", "y" or "xy".
-        decimals: how many decimals the alternative text gives.
+        log: the logarithmic axes: "", "x", "y" or "xy".
+        decimals: the number of decimals in the alternative text.
     """
     if len(series) > len(SERIES):
         raise ValueError(f"series must hold {len(SERIES)} lines at most, or colours repeat; got {len(series)}")
@@ -249,7 +249,7 @@ def lines(
     crowded = any(high - low < spread / 15 for low, high in zip(last, last[1:], strict=False))
     with drawing(2.7) as (figure, ax):
         for (name, values), colour, marker in zip(series.items(), SERIES, "os^D", strict=False):
-            first = marker == "o"  # broader, to be seen where another lies on it
+            first = marker == "o"  # thicker, so that it can be seen behind another line
             size = {"markersize": 9 if first else 5, "linewidth": 4 if first else 1.8}
             ax.plot(x, values, color=colour, marker=marker, label=name, **size)
             if not crowded:
@@ -283,17 +283,17 @@ def curves(
     log: bool = False,
     decimals: int = 2,
 ) -> Picture:
-    """Measurements taken again and again during a run: a curve for each series, its points not marked.
+    """Draw measurements that were repeated during a run: a curve for each series, without marks for its points.
 
     Args:
-        series: a name, and where and what was measured, as many of one as of the other; four at most.
+        series: for each curve its name, its x values and as many y values; four curves at most.
         xlabel, ylabel: what the axes show, with the unit.
-        levels: values to compare with, each a dashed line across with its name above it.
-        log: whether the x axis is logarithmic; it then shows nothing at 0 or below.
-        decimals: how many decimals the alternative text gives.
+        levels: values to compare with; each is a dashed line across, with its name above it.
+        log: whether the x axis is logarithmic; points at 0 or below are then left out.
+        decimals: the number of decimals in the alternative text.
 
     Raises:
-        ValueError: there are more than four curves, or one has not a value for each x.
+        ValueError: there are more than four curves, or a curve doesn't have a y value for each x.
     """
     if len(series) > len(SERIES):
         raise ValueError(f"series must hold {len(SERIES)} curves at most, or colours repeat; got {len(series)}")
@@ -317,10 +317,10 @@ def curves(
 
 
 def draw_levels(ax: Axes, levels: Mapping[str, float], x: float, **where) -> None:
-    """Draw values to compare with: a dashed line across for each, its name above it at x, the highest first.
+    """Draw values to compare with: for each a dashed line across, with its name above it at x. The highest is first.
 
     Args:
-        where: how a name lies from there, as matplotlib's `annotate` takes it.
+        where: the place of a name relative to x and the line, as arguments of matplotlib's `annotate`.
     """
     for value in levels.values():
         ax.axhline(value, color=INK, linewidth=0.8, linestyle=(0, (2, 3)))
@@ -329,15 +329,15 @@ def draw_levels(ax: Axes, levels: Mapping[str, float], x: float, **where) -> Non
 
 
 def step_memory(trace: Trace, predicted_bytes: int, least_bytes: int = 1_000) -> Picture:
-    """The memory of one training step in the order of time, coloured by phase, and a peak that was predicted.
+    """Draw the memory of one training step over time, coloured by phase, and the predicted peak.
 
     Args:
-        trace: what was measured.
-        predicted_bytes: the peak that is drawn as a line across.
+        trace: the measured memory.
+        predicted_bytes: the predicted peak, drawn as a line across.
         least_bytes: allocations and releases of fewer bytes are left out of the picture.
 
     Raises:
-        ValueError: none is as large.
+        ValueError: no allocation or release is as large as least_bytes.
     """
     shown, before = [], trace.start_bytes
     for live, phase in zip(trace.live_bytes, trace.phases, strict=True):
@@ -380,19 +380,20 @@ def bars(
     log: bool = False,
     decimals: int = 2,
 ) -> Picture:
-    """A bar for each name, from the top down, with its value at its end.
+    """Draw a bar for each name, from the top down, with its value at its end.
 
     Args:
-        names: what the bars are of, tokens for instance.
-        values: how long they are, one for each name.
+        names: the names of the bars, for instance tokens.
+        values: the lengths of the bars, one for each name.
         xlabel: what a length means, with the unit.
-        title: what stands above.
-        end: where the axis ends, so that several can be compared; None: a little above the largest value.
-        log: whether the axis is logarithmic, from 1.
-        decimals: how many decimals the values are written with.
+        title: the title above the picture.
+        end: where the axis ends, so that several pictures can be compared; None: a little above the
+            largest value.
+        log: whether the axis is logarithmic; values must then be at least 1.
+        decimals: the number of decimals in the values.
 
     Raises:
-        ValueError: there are more names than values, or fewer; or a value is below what the axis begins with.
+        ValueError: names and values are not equally many, or a value is below 0, or below 1 if log.
     """
     least = 1 if log else 0
     if not names or len(names) != len(values):
@@ -422,10 +423,10 @@ def bars(
 
 
 def shares(configs: Mapping[str, GPTConfig]) -> Picture:
-    """The shares of the parameters: for every configuration a bar of 100 %, split by kind of module.
+    """Draw the shares of the parameters: for every configuration a bar of 100 %, split by kind of module.
 
-    LayerNorms, a few thousandths of the whole, are counted with the attention and feed-forward
-    layers that read them.
+    LayerNorms are a few thousandths of the whole. They are counted with the attention and feed-forward
+    layers that read their results.
     """
     parts = ("embeddings and head", "attention", "feed-forward")
     names = list(configs)
@@ -434,7 +435,7 @@ def shares(configs: Mapping[str, GPTConfig]) -> Picture:
         left = [0.0] * len(names)
         for part, colour in zip(parts, SERIES, strict=False):
             widths = [values[name][part] for name in names]
-            ink = "white" if colour == BLUE else "black"  # whichever can be read on it
+            ink = "white" if colour == BLUE else "black"  # the one that can be read on this colour
             ax.barh(names, widths, left=left, color=colour, height=0.72, label=part)
             for y, (start, width) in enumerate(zip(left, widths, strict=True)):
                 if width > 6:
@@ -464,7 +465,7 @@ def share_of(config: GPTConfig) -> dict[str, float]:
 
 
 def architecture(config: GPTConfig) -> Picture:
-    """The whole GPT as a drawing: the residual stream upwards, what reads from it and adds to it."""
+    """Draw the whole GPT: the residual stream from bottom to top, and the layers that read from it and add to it."""
     C, F, V, L = config.d_model, config.d_ff, config.vocab_size, config.n_layers
     with drawing(6.2) as (figure, ax):
         ax.set_xlim(0, 10.4)

@@ -1,14 +1,14 @@
-r"""Numbers in prose, bound to what computes them.
+r"""Numbers in prose, bound to the Python expressions that compute them.
 
-Behind a number, a number word, a formula or a piece of code in a text stands a comment that no reader sees,
-neither on the site nor in JupyterLab, Colab or on GitHub. It holds a Python expression:
+In a text, a comment may follow a number, a number word, a formula or a piece of code. Readers don't see it on the
+site, in JupyterLab, in Colab or on GitHub. It holds a Python expression:
 
     The model has 301,771,520<!--=count_params(homework)--> parameters in twelve<!--=homework.n_layers--> layers.
     $P = C\,(V + L\,(12C + 13))$<!--=P-->
 
-The expression's value, written as the number beside it is written, has to be that number. In a chapter it is
-computed by the chapter's kernel, as soon as the cell behind the text has run; in a page of text, from what
-`<!--: statements -->` on that page define. Numbers that no expression stands behind are found, too.
+The value of the expression, written in the same way as the number before it, has to be that number. In a chapter,
+the chapter's kernel computes it, as soon as the cell after the text has run. In a page of text, it is computed from
+what the `<!--: statements -->` on that page define. Numbers without an expression are found, too.
 """
 
 import ast
@@ -26,7 +26,7 @@ TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "nin
 ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh",
             "twelfth"]
 # fmt: on
-#: What number words mean; the first meaning of a word is the one it is written for.
+#: The meanings of number words; when a number is written as a word, only the first meaning of each word is used.
 MEANINGS: dict[str, tuple[float, ...]] = (
     {word: (number,) for number, word in enumerate(CARDINALS)}
     | {word: (10 * number,) for number, word in enumerate(TENS, 2)}
@@ -51,7 +51,7 @@ PIECE = re.compile(
     rf"|(?P<word>\b(?:{WORDS})s?\b)",
     re.DOTALL | re.MULTILINE | re.IGNORECASE,
 )
-# A line that ends in $$ and more is no displayed formula to MyST: there, the comment may stand on the next line.
+# To MyST, a line with text after its last $$ is not a displayed formula. So there the comment may be on the next line.
 BINDING = re.compile(r"(?:(?<=\$\$)\n)?<!--=(.*?)-->", re.DOTALL)
 SETUP = re.compile(r"<!--:(.*?)-->", re.DOTALL)
 LINKED_CHAPTER = re.compile(r"\[[^\]]*\bchapter (\d+)[^\]]*\]\((?:book/)?(\d\d)_[^)]*\)", re.IGNORECASE)
@@ -65,7 +65,7 @@ class Number:
         kind: "digits", "word", "formula", "code" or, in a block of code, "fence".
         text: the number as it is written, with its sign.
         start: where it begins in the text.
-        expression: what it is bound to; None if to nothing.
+        expression: the expression that it is bound to; None if there is none.
     """
 
     kind: str
@@ -79,7 +79,7 @@ class Number:
 
 
 def numbers(text: str) -> Iterator[Number]:
-    """All numbers of a text in Markdown, in order: digits, number words, formulas and code that hold digits, shapes.
+    """All numbers in a Markdown text, in order: digits, number words, shapes, and formulas and code that hold digits.
 
     Digits in comments, in tags and in the addresses of links are left out.
     """
@@ -100,12 +100,12 @@ def numbers(text: str) -> Iterator[Number]:
 
 
 def bound_numbers(text: str) -> list[Number]:
-    """The bound numbers of a text: those with an expression behind them."""
+    """The bound numbers of a text: those that are followed by an expression."""
     return [number for number in numbers(text) if number.expression is not None]
 
 
 def rewritten(text: str, right: Sequence[str]) -> str:
-    """A text whose bound numbers, in order, are those in `right`."""
+    """The text with its bound numbers replaced, in order, by those in `right`."""
     for number, new in reversed(list(zip(bound_numbers(text), right, strict=True))):
         text = text[: number.start] + new + text[number.end :]
     return text
@@ -117,15 +117,15 @@ def without_bindings(text: str) -> str:
 
 
 def written(value: object, like: str) -> str:
-    """A value in the way a number is written: as many decimals, separators as there, a word for a word.
+    """Write a value like a given number: with as many decimals, the same separators, or as a word if that is one.
 
     Args:
-        value: a number; a str, taken as it is; or a bool: whether what the sentence says is so.
-        like: the number that stands in the text.
+        value: a number; a str, which is returned as it is; or a bool: whether the sentence is true.
+        like: the number in the text.
 
     Raises:
-        ValueError: the sentence is not so; the value has no word; or rounding decides the last digit,
-            so that another machine may round it the other way.
+        ValueError: the sentence is not true; there is no word for the value; or the value is halfway between
+            two roundings, so that another machine may round it the other way.
 
     >>> written(301771520, "301,771,521"), written(0.2613, "0.25"), written(3, "Two"), written(2, "10³")
     ('301,771,520', '0.26', 'Three', '2')
@@ -157,7 +157,7 @@ def as_float(text: str) -> float:
 
 
 def as_word(value: float, like: str) -> str:
-    """A number as a word of the family that `like` is of; `like` itself if that is one of its meanings."""
+    """A number as a word of the same kind as `like`; `like` itself, if the number is one of its meanings."""
     lower = like.lower()
     family = lower if lower in MEANINGS else lower.removesuffix("s")
     if any(math.isclose(value, meaning) for meaning in MEANINGS[family]):
@@ -170,15 +170,15 @@ def as_word(value: float, like: str) -> str:
 
 
 def evaluate(number: Number, names: Mapping[str, object]) -> str:
-    """The text that must stand in the place of `number`.
+    """The right text for `number`.
 
     Args:
-        number: one that is bound.
-        names: what its expression, and the letters of a formula, may refer to.
+        number: a bound number.
+        names: the values of the names in its expression, and of the letters in a formula.
 
     Raises:
-        ValueError: the expression fails, or its value can't be written as the number is; the message
-            holds both.
+        ValueError: the expression fails, or its value can't be written like the number; the message
+            holds the number and the expression.
     """
     try:
         value = eval(number.expression, {**names}) if number.expression else None
@@ -194,10 +194,10 @@ def evaluate(number: Number, names: Mapping[str, object]) -> str:
 
 
 def answers(names: Mapping[str, object], asked: Sequence[tuple[str, str, str]]) -> list[str]:
-    """The right values of bound numbers: `evaluate` for the kind, text and expression of each.
+    """The right texts of bound numbers: the result of `evaluate` for the kind, text and expression of each.
 
     Raises:
-        ValueError: an expression fails or a sentence is not so; the message says which, all of them.
+        ValueError: an expression fails or a sentence is not true; the message lists all such numbers.
     """
     right, wrong = [], []
     for kind, text, expression in asked:
@@ -223,7 +223,7 @@ LATEX = (
 
 
 def python_of(latex: str) -> str:
-    r"""A formula in LaTeX as a Python expression; letters that stand side by side are factors.
+    r"""Turn a LaTeX formula into a Python expression; letters side by side are multiplied.
 
     >>> python_of(r"C\,(V + T_{max} + L\,(12C + 13) + 2)")
     'C*(V+T_max+L*(12*C+13)+2)'
@@ -251,7 +251,7 @@ def python_of(latex: str) -> str:
 
 
 def side_value(latex: str, names: Mapping[str, object]) -> float | None:
-    """The value of one side of a formula; None if it is more than arithmetic, or has a letter without a value."""
+    """The value of one side of a formula; None if it is not plain arithmetic, or has a letter without a value."""
     source = python_of(latex)
     try:
         letters = {n.id for n in ast.walk(ast.parse(source, mode="eval")) if isinstance(n, ast.Name)}
@@ -263,15 +263,15 @@ def side_value(latex: str, names: Mapping[str, object]) -> float | None:
 
 
 def check_formula(latex: str, names: Mapping[str, object], value: object = None) -> None:
-    """Raise unless the sides of a formula that can be computed agree, with each other and with `value`.
+    """Raise unless those sides of a formula that can be computed agree with each other and with `value`.
 
     Args:
-        latex: the formula, with or without its dollars.
-        names: what its letters stand for.
-        value: a number that all sides must have; a dict of further letters; a pair of both; or None.
+        latex: the formula, with or without its dollar signs.
+        names: the values of its letters.
+        value: a number that all sides must be equal to; a dict of further letters; a pair of both; or None.
 
     Raises:
-        ValueError: two of them disagree, or there is nothing to compare.
+        ValueError: two sides disagree, or there is nothing to compare.
     """
     further = next((v for v in (value if isinstance(value, tuple) else (value,)) if isinstance(v, Mapping)), {})
     target = next((v for v in (value if isinstance(value, tuple) else (value,)) if isinstance(v, int | float)), None)
@@ -303,7 +303,7 @@ def check_order(latex: str, relations: list[str], values: list[float | None]) ->
 
 
 def agree(side: str, one: float, other: str, two: float, about: bool) -> bool:
-    """Whether two sides are equal, or one is the other rounded to the decimals it is written with."""
+    """Whether two sides are equal, or one of them is the other, rounded to the decimals that it is written with."""
     if math.isclose(one, two, rel_tol=1e-9, abs_tol=1e-12):
         return True
     for literal, rounded, exact in ((side, one, two), (other, two, one)):
@@ -318,7 +318,7 @@ def agree(side: str, one: float, other: str, two: float, about: bool) -> bool:
 def spoken(source: str) -> list[str]:
     """The words of a code cell: its comments, and its strings of several words.
 
-    Format specifications are left out, and so is a cell with IPython's magic.
+    Format specifications are left out. A cell with a magic command of IPython has no words.
     """
     if re.search(r"^\s*%", source, re.MULTILINE):
         return []
@@ -339,5 +339,5 @@ def spoken(source: str) -> list[str]:
 
 
 def linked_chapters(text: str) -> list[str]:
-    """Links to a chapter whose words give another number than its address: [chapter 3](04_memory.ipynb)."""
+    """Links whose text names another chapter than their address, such as [chapter 3](04_memory.ipynb)."""
     return [match[0] for match in LINKED_CHAPTER.finditer(text) if int(match[1]) != int(match[2])]

@@ -1,13 +1,13 @@
-"""Shape comments that can be wrong: read from the source, held against the tensors of a real call.
+"""Check shape comments: they are read from the source and compared with the tensors of a real call.
 
-Two kinds of comment are understood, behind the code they speak of (and what docstrings say, see `read_docstrings`):
+Two kinds of comment are understood, behind the code that they describe (docstrings, too: see `read_docstrings`):
 
     scores = products / math.sqrt(self.d_head)  # (B, H, T, S)
     self.query = nn.Linear(d_model, d_model)  # weight (C, C), bias (C,): C·C + C
 
-The first says what shape the result has; the second what parameters a module holds, and, behind the
-colon, how many that makes. Letters are the course's (see attention.py and model.py); sums, differences
-and products of them are allowed.
+The first kind says which shape the result has. The second says which parameters a module holds and, behind
+the colon, how many numbers that makes. The letters are those of the course (see attention.py and model.py);
+sums, differences and products of them are allowed.
 """
 
 import ast
@@ -37,14 +37,14 @@ class ShapeComment:
     """One comment that claims a shape.
 
     Attributes:
-        path, line: where the statement ends, which is where the comment stands.
+        path, line: the file, and the line on which the statement ends and the comment stands.
         code: the statement, on one line.
         targets: what the claim is about, as source: ("scores",), ("self.query.weight", ...) or
             ("return",).
         shapes: one tuple of dimensions for each target, as source: (("B", "T", "C"),).
-        count: how many parameters the comment says these are, as source; "" if it doesn't.
-        in_docstring: whether it is no comment but a docstring's claim about an argument or what is returned.
-            `shapes` are then alternatives, of which one has to fit, all for one target.
+        count: the number of parameters that the comment claims, as source; "" if it claims none.
+        in_docstring: whether the claim is not a comment's but a docstring's, about an argument or the result.
+            `shapes` are then alternatives for a single target, of which one has to fit.
     """
 
     path: str
@@ -58,9 +58,9 @@ class ShapeComment:
 
 @dataclass(frozen=True)
 class Seen:
-    """A comment's target as it was when its line ran: `measured` is its shape, `claimed` the comment's.
+    """A target of a comment when its line ran: `measured` is its real shape, `claimed` the shape in the comment.
 
-    Of a docstring's alternatives `claimed` is the one that fits, or the first.
+    If a docstring gives alternatives, `claimed` is the one that fits, or else the first.
     """
 
     comment: ShapeComment
@@ -70,11 +70,11 @@ class Seen:
 
 
 def evaluate(formula: str, letters: Mapping[str, int]) -> int:
-    """A dimension or a count, computed: `evaluate("C·C + C", {"C": 768})` is 590,592.
+    """Compute a dimension or a count: `evaluate("C·C + C", {"C": 768})` is 590,592.
 
     Raises:
-        ValueError: the formula holds a letter that `letters` doesn't give a value, or anything
-            but numbers, +, -, · and parentheses.
+        ValueError: the formula holds a letter that has no value in `letters`, or anything else than
+            numbers, +, -, ·, ² and parentheses.
     """
     for letter in LETTER.findall(formula):
         if letter not in letters:
@@ -92,21 +92,22 @@ def read(source_of: object) -> list[ShapeComment]:
     """All shape comments in the source of a module, class or function.
 
     Raises:
-        ValueError: a comment that begins like a shape can't be read as one, or stands where it
-            can't be checked: behind no assignment or return, behind two statements on one
-            line, behind a return inside `with` or `try`.
+        ValueError: a comment that begins like a shape can't be read as one, or is in a place where it
+            can't be checked: behind something else than an assignment or return, behind two statements
+            on one line, or behind a return inside `with` or `try`.
     """
     source = find_source(source_of)
     return read_source(source.text, source.path, source.first_line)
 
 
 def read_source(source: str, path: str, first_line: int = 1) -> list[ShapeComment]:
-    """As `read`, of a source that is given as text."""
+    """`read` for a source that is given as text."""
     comments = {
         token.start[0]: token.string.lstrip("# ") for token in comment_tokens(source) if not has_own_line(token)
     }
     shape_comments, tree = [], ast.parse(source)
-    # On leaving `with` or `try` the last line that runs is theirs: a return in there can't be watched.
+    # After a return inside `with` or `try`, the last line that runs is that of the `with` or `try`: such a
+    # return can't be watched.
     guarded = {n for node in ast.walk(tree) if isinstance(node, ast.With | ast.Try) for n in ast.walk(node)}
     for node in ast.walk(tree):
         text = comments.get(getattr(node, "end_lineno", None), "")
@@ -129,7 +130,7 @@ def read_source(source: str, path: str, first_line: int = 1) -> list[ShapeCommen
         if len(targets) != len(shapes):
             raise ValueError(f"{path}:{line}: {len(shapes)} shapes for {len(targets)} results: {text!r}")
         shape_comments.append(ShapeComment(path, line, code, targets, shapes, count))
-    # A comment that begins like a shape and became no claim, or a claim that shares its line, is a mistake.
+    # It is a mistake if a comment begins like a shape and is not read as a claim, or if a claim shares its line.
     claims = [comment.line - first_line + 1 for comment in shape_comments]
     crowded = {node.lineno for node in ast.walk(tree) if isinstance(node, ast.stmt) and hasattr(node, "body")}
     for line, text in comments.items():
@@ -139,16 +140,17 @@ def read_source(source: str, path: str, first_line: int = 1) -> list[ShapeCommen
 
 
 def read_docstrings(source: str, path: str, first_line: int = 1) -> dict[int, list[ShapeComment]]:
-    """The shapes that the docstrings of a source's functions name, by the lines on which the functions begin.
+    """The shapes in the docstrings of a source's functions, by the lines on which the functions begin.
 
-    Understood are the entries of Args, the text of Returns, and an arrow in the first paragraph, which speaks of the
-    first arguments and of what is returned; a class may say that it "takes and returns" a shape:
+    Shapes are read in three places: in the entries of Args, in the text of Returns, and around an arrow in the first
+    paragraph, with the first arguments before the arrow and the result behind it. A class may also say that it
+    "takes and returns" a shape. For example:
 
-        x: one vector a position, (B, T, C).
-        What enters the first block: (B, T) token ids -> (B, T, C)
+        x: one vector for each position, (B, T, C).
+        The input of the first block: (B, T) token ids -> (B, T, C)
 
-    Several shapes in one place, as in "(V,) or (B, V)", are alternatives. `watch` leaves out a claim with a letter
-    that it was given no value for, so that words in parentheses do no harm.
+    Several shapes in one place, as in "(V,) or (B, V)", are alternatives. `watch` leaves out claims with a letter
+    that has no value, so that words in parentheses do no harm.
     """
     claims: dict[int, list[ShapeComment]] = {}
 
@@ -197,18 +199,18 @@ def dims(text: str) -> tuple[tuple[str, ...], ...]:
 
 
 def watch(call: Callable[[], object], letters: Mapping[str, int], sources: Iterable[object]) -> list[Seen]:
-    """Run `call` and look, while it runs, at every commented result and at what docstrings speak of.
+    """Run `call` and record, while it runs, every result with a shape comment and every value with a docstring's claim.
 
     Args:
-        call: what to run.
-        letters: what each letter is in this call: {"B": 2, "T": 5, ...}.
+        call: the function to run.
+        letters: the value of each letter in this call: {"B": 2, "T": 5, ...}.
         sources: the modules, classes or functions whose comments are watched.
 
     Returns:
         What was seen, in the order of execution. A line that runs n times is seen n times.
 
     Raises:
-        TypeError, ValueError: a source has none, or a comment in it can't be checked.
+        TypeError, ValueError: one of `sources` has no source text, or a comment in it can't be checked.
     """
     comments: dict[str, dict[int, ShapeComment]] = {}
     docstrings: dict[str, dict[int, list[ShapeComment]]] = {}
@@ -233,13 +235,13 @@ def watch(call: Callable[[], object], letters: Mapping[str, int], sources: Itera
                     seen.append(Seen(comment, target, claimed, tuple(part.shape)))
 
     def hold(frame, values):
-        """Hold the docstring of what runs in a frame against values, by target."""
+        """Compare the docstring of the function that runs in a frame with the values of its targets."""
         for comment in docstrings[frame.f_code.co_filename].get(frame.f_code.co_firstlineno, ()):
             target, value = comment.targets[0], values.get(comment.targets[0])
             known = [shape for shape in comment.shapes if set(LETTER.findall(" ".join(shape))) <= set(letters)]
             several = isinstance(value, tuple | list)
             for part in value if several else (value,):
-                # The loss beside the logits is a number, and has no shape that would have to be said.
+                # If several values are returned, those with the shape () need no claim, such as a loss beside logits.
                 if known and isinstance(part, Tensor) and (part.dim() or not several):
                     fits = {tuple(evaluate(d, letters) for d in shape): shape for shape in reversed(known)}
                     measured = tuple(part.shape)
@@ -251,7 +253,7 @@ def watch(call: Callable[[], object], letters: Mapping[str, int], sources: Itera
         path = frame.f_code.co_filename
         if path not in comments:
             return None
-        # A generator is called whenever it goes on, and returns what it yields.
+        # Generators are left out: for them, each continuation is a "call", and each yielded value a "return".
         if event in ("call", "return") and not frame.f_code.co_flags & inspect.CO_GENERATOR:
             hold(frame, frame.f_locals if event == "call" else {"return": arg})
         if event == "line":
@@ -276,13 +278,13 @@ def watch(call: Callable[[], object], letters: Mapping[str, int], sources: Itera
 
 
 def statement_ends(source: str) -> dict[int, int]:
-    """For every line of a simple statement the line on which the statement ends."""
+    """For every line of a simple statement, the line on which the statement ends."""
     simple = (n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.stmt) and not hasattr(n, "body"))
     return {line: n.end_lineno for n in simple for line in range(n.lineno, n.end_lineno + 1)}
 
 
 def wrong(seen: Iterable[Seen]) -> list[str]:
-    """A line for each result that has another shape than its comment says; [] if all comments are true."""
+    """A message for each result whose shape is not that of its comment; [] if all comments are true."""
     return [
         f"{Path(s.comment.path).name}:{s.comment.line}: {s.target} is {s.measured}, "
         f"but the {'docstring' if s.comment.in_docstring else 'comment'} says {shape_text(s)} = {s.claimed}"
@@ -302,9 +304,9 @@ def spelled(shape: Sequence[str]) -> str:
 
 
 def flow(call: Callable[[], object], letters: Mapping[str, int], sources: Iterable[object]) -> Table:
-    """The statements that `watch` sees, as a table: the statement, the shape its comment claims, the shape it has.
+    """The statements that `watch` sees, as a table: the statement, the shape in its comment, the real shape.
 
-    A line that runs more than once, as those of a block do, has one row: the first time it ran.
+    A line that runs several times, such as a line of a block, has one row: the first time it ran.
     """
     first: dict[tuple, Seen] = {}
     for s in watch(call, letters, sources):
@@ -316,16 +318,16 @@ def flow(call: Callable[[], object], letters: Mapping[str, int], sources: Iterab
 
 
 def check_cell(source: str, values: Mapping[str, object], letters: Mapping[str, int] | None = None) -> list[Seen]:
-    """The shapes that a notebook's cell claims, beside those of its variables after it ran.
+    """The shapes that a notebook's cell claims, and the real shapes of its variables after it ran.
 
         assert shapes.wrong(shapes.check_cell(cell.source, notebook_globals, {"B": 4, "T": 5})) == []
 
     Args:
-        source: the cell. Assignments inside functions are not looked at; of a name that is assigned
-            several times, the last one is.
+        source: the cell. Assignments inside functions are not checked. If a name is assigned several
+            times, only the last assignment is checked.
         values: the variables by their names.
-        letters: what letters are in this cell. Another letter is the int of that name that the cell
-            assigns, or else what it is where it stands first.
+        letters: the values of letters in this cell. The value of any other letter is the int that the
+            cell assigns to that name, or else the size where the letter first occurs.
 
     Raises:
         ValueError: a comment that begins like a shape can't be read as one.
@@ -355,14 +357,14 @@ def check_cell(source: str, values: Mapping[str, object], letters: Mapping[str, 
 
 
 def commented_params(source_of: type[nn.Module], letters: Mapping[str, int]) -> Table:
-    """The parameters that a module's comments claim, counted from the comments alone.
+    """The numbers of parameters that a module's comments claim, computed from the comments alone.
 
     Args:
         source_of: the class whose comments are read.
-        letters: what the letters of its formulas stand for: {"C": 768}.
+        letters: the values of the letters in its formulas: {"C": 768}.
 
     Returns:
-        A row for each comment that counts (name, formula, parameters), and their sum.
+        A row for each comment with a count (name, formula, parameters), and their sum.
     """
     counted = [comment for comment in read(source_of) if comment.count]
     rows = []

@@ -14,14 +14,14 @@ from types import FunctionType, ModuleType
 
 @dataclass(frozen=True)
 class Source:
-    """Where an object was written.
+    """The source text of an object, and where it is.
 
     Attributes:
         name: the object's own name.
-        text: its source, moved to the left margin. The first line's indent is what is removed: lines inside
-            a string may have less.
-        path: the file; a notebook's cell has the name that Python gave it.
-        first_line: the line of the file on which the text begins, from 1.
+        text: its source, moved to the left margin by the indent of the first line. (Lines inside a string may
+            have a smaller indent; they stay as they are.)
+        path: the file; for a notebook's cell, the name that Python gave it.
+        first_line: the line of the file on which the text begins, counted from 1.
     """
 
     name: str
@@ -31,13 +31,13 @@ class Source:
 
 
 def find_source(source_of: object) -> Source:
-    """The source of a module, class, function or method, be it in a file or in a notebook's cell.
+    """The source of a module, class, function or method, defined in a file or in a notebook's cell.
 
-    Of a decorated function, a partial one and a property it is the source of the function inside.
+    For a decorated function, a partial function or a property, it is the source of the function inside.
 
     Raises:
-        TypeError: there is no Python source, as of a number, a built-in, a lambda, what `exec` made; the
-            message says why.
+        TypeError: there is no Python source. This is so for a number, a built-in, a lambda, or something that
+            `exec` made; the message says why.
     """
     thing = function_inside(source_of)
     name = getattr(thing, "__name__", "").rpartition(".")[2]
@@ -49,7 +49,7 @@ def find_source(source_of: object) -> Source:
         elif inspect.isroutine(thing) and not isinstance(thing, FunctionType):
             raise OSError("what is built in has none")
         elif not isinstance(thing, FunctionType):
-            inner = getattr(thing, "_orig_mod", thing)  # what torch.compile was given
+            inner = getattr(thing, "_orig_mod", thing)  # the module inside the wrapper of torch.compile
             raise OSError(f"if anything here has one, it is the class {type(inner).__name__}")
         elif name == "<lambda>":
             raise OSError("a lambda has no lines to itself; a def has")
@@ -64,7 +64,7 @@ def find_source(source_of: object) -> Source:
 
 
 def function_inside(thing: object) -> object:
-    """The function itself, without decorators, bound arguments and the class it was taken from."""
+    """The function itself, without its decorators, bound arguments and the object that it is bound to."""
     while True:
         inner = inspect.unwrap(thing) if callable(thing) else thing
         for kind, attribute in ((partial, "func"), (property, "fget"), (object, "__func__")):
@@ -76,16 +76,16 @@ def function_inside(thing: object) -> object:
 
 
 def class_source(cls: type) -> tuple[str, int, list[str]]:
-    """File, first line and lines of a class.
+    """The file, first line and lines of a class.
 
-    Of a class Python remembers its module, but not its place: a notebook has no file, and may define the same name
-    twice. Its methods do know where they were written, and the class is around them.
+    Python remembers the module of a class, but not the file and line: a notebook has no file, and may define the
+    same name twice. But the methods of the class know their files and lines, and the class is around them.
 
     Raises:
-        OSError, TypeError: it can't be found.
+        OSError, TypeError: the source can't be found.
     """
     inside = [function_inside(value) for value in vars(cls).values()]
-    # Not those that were taken from elsewhere, nor those that a dataclass makes.
+    # Methods that were taken from elsewhere, or made by a dataclass, are left out.
     start = f"{cls.__qualname__}."
     own = [f for f in inside if isinstance(f, FunctionType) and f.__code__.co_qualname.startswith(start)]
     for method in own:
@@ -109,7 +109,7 @@ def class_source(cls: type) -> tuple[str, int, list[str]]:
 
 
 def comment_tokens(source: str) -> Iterator[tokenize.TokenInfo]:
-    """Every comment of a source, in order; a # inside a string is none."""
+    """Every comment of a source, in order; a # inside a string is not a comment."""
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     return (token for token in tokens if token.type == tokenize.COMMENT)
 

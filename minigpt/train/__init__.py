@@ -1,4 +1,4 @@
-"""Train a GPT: settings, a step at a time, a whole run; `python -m minigpt.train --help` is the command line."""
+"""Train a GPT: settings, single steps, whole runs. For the command line, see `python -m minigpt.train --help`."""
 
 from minigpt.train.cli import main
 from minigpt.train.evaluation import Evaluation, evaluate

@@ -1,7 +1,7 @@
-"""A training run on disk, so that it can be killed at any moment and go on as if it had not been.
+"""A training run on disk: it can be killed at any moment, and go on later as if nothing had happened.
 
-A checkpoint is one safetensors file: parameters, the optimizer's states, and in the header what else
-the run needs. It replaces the one before it in a single step. Nothing is unpickled.
+A checkpoint is one safetensors file: parameters, the optimizer's states, and in the header everything else
+that the run needs. It replaces the checkpoint before it in a single step. Nothing is unpickled.
 """
 
 import json
@@ -25,13 +25,13 @@ def write_checkpoint(path: str | Path, tensors: dict[str, Tensor], facts: dict) 
     """Write a checkpoint, all of it or nothing.
 
     Args:
-        path: the file. If there is one, it is kept until the new one is complete on disk.
-        tensors: by name.
-        facts: what can be said in JSON.
+        path: the file. An old file is kept until the new one is complete on disk.
+        tensors: the tensors, by name.
+        facts: everything else, as values that JSON can hold.
 
     Raises:
-        OSError: it can't be written, because the disk is full or the folder forbids it. What
-            was there before is still there.
+        OSError: the checkpoint can't be written, because the disk is full or the folder forbids it.
+            The old file is still there.
     """
     written = json.dumps(facts)
     header = {"facts": written, "crc32": str(checksum(tensors, written))}
@@ -43,8 +43,8 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not a checkpoint, a part of it was lost or altered, or what it says of the
-            run is impossible.
+        ValueError: the file is not a checkpoint, a part of it was lost or changed, or its facts about
+            the run are impossible.
     """
     path = Path(path)
     if not path.is_file():
@@ -68,7 +68,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
 
 
 def check_facts(facts: dict) -> None:
-    """Raise if what a checkpoint says of a run can't be; what it doesn't say is let pass."""
+    """Raise if a checkpoint's facts about a run are impossible; missing facts are not an error here."""
     if not isinstance(facts, dict):
         raise ValueError(f"facts must be an object; got {facts!r}")
     for name in ("config", "settings", "data", "scaler"):
@@ -96,8 +96,8 @@ def checksum(tensors: dict[str, Tensor], facts: str) -> int:
 def training_state(model: nn.Module, optimizer: torch.optim.Optimizer | None, keep: bool = True) -> dict[str, Tensor]:
     """Parameters and optimizer states, whole and on the CPU, by name: `model/...`, `optimizer/.../exp_avg`.
 
-    Under fsdp all processes have to call it: it puts their shards together, a tensor at a time.
-    Those that don't keep them get nothing.
+    Under fsdp all processes must call this function: it puts their shards together, one tensor at a time.
+    Processes with keep=False get an empty dict.
     """
     reshard(model)
     tensors = {}
@@ -116,12 +116,12 @@ def training_state(model: nn.Module, optimizer: torch.optim.Optimizer | None, ke
 
 @contextmanager
 def only_run_in(folder: Path) -> Iterator[Callable[[], None]]:
-    """Let no other process train into a folder meanwhile; a killed process lets go of it.
+    """Make sure, in a `with` block, that no other process trains into a folder; a killed process releases it.
 
-    What it yields is to be called before each write: see `files.locked`.
+    It yields a function to call before each write: see `files.locked`.
 
     Raises:
-        RuntimeError: another does already.
+        RuntimeError: another process is training into the folder already.
         OSError: the folder can't be made, or there is a link in the lock's place.
     """
     if folder.exists() and not folder.is_dir():
@@ -141,13 +141,13 @@ def only_run_in(folder: Path) -> Iterator[Callable[[], None]]:
 
 @torch.no_grad()
 def check_numbers(model: nn.Module, optimizer: torch.optim.Optimizer, processes: Processes, step: int) -> None:
-    """Raise rather than replace a good checkpoint by one of a model that is lost. All processes have to call it.
+    """Raise if a model is lost, so that a good checkpoint is not replaced. All processes must call this function.
 
-    All parameters and optimizer states are looked at, for a loss says nothing of the step after it.
-    A parameter is lost, too, if its square is too large for 32 bits: no matrix product could use it.
+    All parameters and optimizer states are checked: a loss is computed before the step, and can't show what
+    the step did. A parameter is lost, too, if its square is too large for 32 bits: no matrix product could use it.
 
     Raises:
-        FloatingPointError: one is nan or infinite; the message names the first such parameter.
+        FloatingPointError: a number is nan or infinite; the message names the first such parameter.
     """
     lost = []
     for name, parameter in model.named_parameters():
@@ -164,11 +164,11 @@ def check_numbers(model: nn.Module, optimizer: torch.optim.Optimizer, processes:
 
 @torch.no_grad()
 def restore(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put what `training_state` returned into a model and its optimizer, sharded as they are.
+    """Put the tensors of `training_state` into a model and its optimizer, which may be sharded.
 
     Raises:
-        ValueError: the tensors are another model's or another optimizer's, or they hold nan or
-            infinite numbers; nothing is changed then.
+        ValueError: the tensors belong to another model or another optimizer, or hold nan or infinite
+            numbers. Nothing is changed then.
     """
     parameters = dict(model.named_parameters())
     ours = {name: tuple(p.shape) for name, p in parameters.items()}

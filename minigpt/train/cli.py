@@ -4,9 +4,9 @@
     python -m minigpt.train --config mini --data my.txt --vocab-size 512 --out runs/mine
     torchrun --nproc-per-node 2 -m minigpt.train --parallel fsdp --config gpt2 --data hf:NAME --out runs/gpt2
 
-The same command again goes on where the run was stopped or killed, to the same losses, if on the same kind
-of machine and on as many processes. `train` is the same as a function; `Trainer` is the loop's body, one
-step at a time.
+If a run was stopped or killed, the same command continues it. The losses are the same as without a stop, on the
+same kind of machine and with as many processes. `train` does the same as a function; `Trainer` is the body of
+its loop, one step at a time.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def train_as_asked(asked: dict) -> None:
-    """Prepare the text, train and say how good the model is, as the command line's options ask."""
+    """Do what the options of the command line ask: prepare the text, train, and print how good the model is."""
     given = {name: value for name, value in asked.items() if value is not None}
     check_choice("--config", asked["config"], CONFIGS)
     config = CONFIGS[asked["config"]].but(**{name: given[name] for name in MODEL_OPTIONS if name in given})
@@ -55,7 +55,7 @@ def train_as_asked(asked: dict) -> None:
     if not asked["out"]:
         raise ValueError("--out must name a folder; got ''")
     parallel = asked["parallel"] or ("ddp" if under_torchrun() else None)
-    start(parallel, asked["device"])  # to say what is wrong before texts are read
+    start(parallel, asked["device"])  # wrong options are reported before texts are read
     out, first = Path(asked["out"]), int(os.environ.get("RANK", 0)) == 0
     with only_run_in(out) if first else nullcontext(do_nothing) as stay_alone:
         data = prepared(asked, config, out / "data") if first else open_data(waited_for(out / "data"))
@@ -73,7 +73,7 @@ def train_as_asked(asked: dict) -> None:
 
 
 def prepared(asked: dict, config: GPTConfig, folder: Path) -> Data:
-    """The text that is asked for, as tokens in a folder."""
+    """Turn the text that is asked for into tokens in a folder."""
     tokenizer = gpt2_tokenizer() if asked["tokenizer"] == "gpt2" else config.vocab_size
     if asked["tokenizer"] == "gpt2" and config.vocab_size != tokenizer.get_vocab_size():
         raise ValueError(f"vocab_size must be {tokenizer.get_vocab_size()}, GPT-2's; got {config.vocab_size}")
@@ -81,7 +81,7 @@ def prepared(asked: dict, config: GPTConfig, folder: Path) -> Data:
 
 
 def waited_for(folder: Path, hours: float = 24) -> Path:
-    """A folder, when the first process has prepared it; that may take longer than processes wait for each other."""
+    """Wait until the first process has prepared a folder. (PyTorch's own waiting may be too short for that.)"""
     began, said = time.monotonic(), 0.0
     while not folder.is_dir():
         waited = time.monotonic() - began
@@ -108,7 +108,7 @@ MODEL_OPTIONS = {
 
 
 def command_line() -> argparse.ArgumentParser:
-    """The options: where from, where to, then the fields of `GPTConfig` and of `TrainConfig`."""
+    """The options: model, folder and text, then the fields of `GPTConfig` and of `TrainConfig`."""
     parser = argparse.ArgumentParser(
         "python -m minigpt.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -20,11 +20,11 @@ class Evaluation:
     """The result of `evaluate`.
 
     Attributes:
-        loss: mean cross-entropy, nats a token.
-        accuracy: share of tokens that the model held for the most likely, from 0 to 1.
-        bits_per_byte: bits the model needs for a byte of the text. Unlike the loss it can be
-            compared between tokenizers. nan if what was predicted stands for no bytes.
-        tokens, bytes: how many were predicted.
+        loss: mean cross-entropy, in nats per token.
+        accuracy: share of tokens to which the model gave the highest score, from 0 to 1.
+        bits_per_byte: bits the model needs for a byte of the text. Unlike the loss, it can be
+            compared between tokenizers. nan if the predicted tokens stand for no bytes.
+        tokens, bytes: how many of them were predicted.
     """
 
     loss: float
@@ -35,7 +35,7 @@ class Evaluation:
 
     @property
     def perplexity(self) -> float:
-        """e^loss: among how many equally likely tokens the model chooses, on average."""
+        """e^loss: on average, the model is as unsure as if it chose among this many equally likely tokens."""
         return math.exp(self.loss) if self.loss < 700 else math.inf
 
 
@@ -48,22 +48,22 @@ def evaluate(
     autocast=None,
     processes: Processes | None = None,
 ) -> Evaluation:
-    """Predict a text, every token but the first once.
+    """Predict every token of a text once, except the first.
 
-    A window slides over the text by half a context, and only its second half is scored: so every
-    token is predicted from at least half a context, but for those at the text's beginning.
+    A window slides over the text by half a context at a time, and only its second half is scored. So every
+    token is predicted from at least half a context, except those at the beginning of the text.
 
     Args:
-        model: what to evaluate; its dropout is off meanwhile.
+        model: the model to evaluate; its dropout is off during the evaluation.
         tokens: token ids, (number of tokens,).
-        token_bytes: the bytes each token stands for, (V,): see `tokenizer.token_bytes`.
-        max_tokens: predict only so many tokens from the beginning.
-        batch_size: windows at a time.
-        autocast: what to run the model in; nothing, that is float32, if not given.
-        processes: who shares the work, if there are several.
+        token_bytes: the number of bytes each token stands for, (V,): see `tokenizer.token_bytes`.
+        max_tokens: predict at most this many tokens, from the beginning.
+        batch_size: the number of windows at a time.
+        autocast: the context to run the model in; none, if not given.
+        processes: the processes that share the work, if there are several.
 
     Raises:
-        ValueError: there are fewer than two tokens, or token_bytes is of another vocabulary.
+        ValueError: there are fewer than two tokens, or token_bytes belongs to another vocabulary.
     """
     processes = processes or Processes(device=str(model.head.weight.device))
     if max_tokens is not None:
@@ -96,7 +96,7 @@ def evaluate(
 
 
 def windows(tokens: np.ndarray | Tensor, T: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Inputs and targets, (T,) each, such that every token but the first is scored in one of them."""
+    """Cut a text into inputs and targets, (T,) each. Every token except the first is scored in exactly one window."""
     fresh = max(1, T // 2)
     for first in range(0, len(tokens) - 1, fresh):
         begin = max(0, first - (T - fresh))
@@ -108,7 +108,7 @@ def windows(tokens: np.ndarray | Tensor, T: int) -> Iterator[tuple[np.ndarray, n
 
 
 def batched(pairs: Iterator[tuple[np.ndarray, np.ndarray]], batch_size: int, T: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Windows in batches: (batch_size, T) each, filled up at the end with windows that are not scored."""
+    """Put windows into batches, (batch_size, T) each; the last batch is filled up with windows that are not scored."""
     check_size("batch_size", batch_size)
     while True:
         rows = [pair for _, pair in zip(range(batch_size), pairs, strict=False)]

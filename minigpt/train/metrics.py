@@ -1,4 +1,4 @@
-"""The metrics of a training run: rows in a CSV file always, in TensorBoard or Weights & Biases when asked."""
+"""The metrics of a training run: always rows in a CSV file, and, if asked for, TensorBoard or Weights & Biases."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from minigpt.files import write_files
 
-#: The columns of metrics.csv. `step` counts the steps done; what was not measured is empty.
+#: The columns of metrics.csv. `step` is the number of steps done; a value that was not measured is empty.
 COLUMNS = (
     "step",
     "tokens",
@@ -23,24 +23,24 @@ COLUMNS = (
     "held_out_bits_per_byte",
     "tokens_per_second",
 )
-#: What a column was called once, and is called now: files that have the old name are read.
+#: The old and the new name of a column that was renamed: files with the old name can still be read.
 RENAMED = {"held_out_bits_a_byte": "held_out_bits_per_byte"}
 TRACKERS = ("tensorboard", "wandb")
 
 
 class MetricsFile:
-    """A CSV file, a row at a time; each row is in the file as soon as it is written.
+    """A CSV file that is written row by row; each row is in the file as soon as `write` returns.
 
-    Numbers are written in full: what is read back is what was measured, bit for bit. If the file
-    is deleted, cut or replaced meanwhile, the next row brings back the others.
+    Numbers are written in full, so that reading them back gives exactly what was measured. If the file
+    is deleted, cut or replaced during the run, the next `write` restores all rows.
 
     Args:
-        path: the file; the rows it has up to `step` are kept, the others dropped.
-        step: where the run goes on; 0 begins anew.
-        saved: the file's text as a checkpoint has it, which counts if the file says less.
+        path: the file; its rows up to `step` are kept, the others are dropped.
+        step: the step at which the run goes on; 0 begins anew.
+        saved: the file's text as the checkpoint has it; it is used if the file differs from it.
 
     Raises:
-        ValueError: the run goes on, nothing was saved, and the file is not there or damaged.
+        ValueError: the run goes on, the checkpoint has no text, and the file is missing or damaged.
     """
 
     def __init__(self, path: str | Path, step: int = 0, saved: str | None = None):
@@ -62,7 +62,7 @@ class MetricsFile:
         self.size_bytes = self.path.stat().st_size
 
     def is_as_it_was_left(self) -> bool:
-        """Whether the file is still the one that was written last: a regular file of the same length."""
+        """Whether the file is still as it was last written: a regular file of the same length."""
         try:
             status = self.path.lstat()
         except FileNotFoundError:
@@ -74,11 +74,11 @@ class MetricsFile:
         return lines([dict(zip(COLUMNS, COLUMNS, strict=True)), *self.rows])
 
     def close(self) -> None:
-        """Nothing is left to write."""
+        """Do nothing: every row is in the file already."""
 
 
 def rows_until(path: Path, step: int, saved: str | None) -> list[dict]:
-    """The rows up to a step: those of the file, or what the checkpoint has saved of it, if that differs."""
+    """The rows up to a step: those of the file or, if the checkpoint has saved others, those of the checkpoint."""
     try:
         rows = [row for row in read_metrics(path) if row["step"] <= step]
         if saved is None and not (rows and rows[0]["step"] == 0):
@@ -96,7 +96,7 @@ def rows_until(path: Path, step: int, saved: str | None) -> list[dict]:
 
 
 def lines(rows: list[dict]) -> str:
-    """Rows as CSV."""
+    """Write rows as the lines of a CSV file."""
     text = io.StringIO()
     csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n").writerows(
         {name: "" if value is None else value for name, value in row.items()} for row in rows
@@ -111,7 +111,7 @@ def read_metrics(path: str | Path) -> list[dict]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no such table; the message names the file, and the line.
+        ValueError: the file is not such a table; the message names the file and the line.
     """
     path = Path(path)
     if not path.is_file():
@@ -124,7 +124,7 @@ def read_metrics(path: str | Path) -> list[dict]:
 
 
 def parsed(text: str, name: str) -> list[dict]:
-    """`read_metrics` of a text, called by some name if it is no such table."""
+    """`read_metrics` for a text; an error calls the text by `name`."""
     table = csv.reader(io.StringIO(text[: text.rfind("\n") + 1]))
     rows = []
     try:
@@ -149,13 +149,14 @@ def number(text: str) -> int | float | None:
 
 
 def open_tracker(name: str, folder: Path, settings: dict, step: int = 0):
-    """Where else the rows go: TensorBoard's event files, or Weights & Biases.
+    """Open a second place for the rows: TensorBoard's event files, or Weights & Biases.
 
     Args:
         name: one of `TRACKERS`.
-        folder: the run's; both write below it. W&B sends what it writes unless WANDB_MODE=offline.
-        settings: what the run was started with.
-        step: where the run goes on.
+        folder: the folder of the run; both write below it. W&B also sends what it writes to its
+            server, unless WANDB_MODE=offline.
+        settings: the settings that the run was started with.
+        step: the step at which the run goes on.
 
     Raises:
         ValueError: there is no such tracker.

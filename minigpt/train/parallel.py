@@ -1,8 +1,8 @@
-"""One process or many: PyTorch's DDP and FSDP2 behind a few verbs, so that the loop stays one loop.
+"""One process or many: PyTorch's DDP and FSDP2 behind a few functions, so that there is one training loop for all.
 
-Started by `torchrun`, each process trains on its part of every batch. Under "ddp" each has the whole
-model; under "fsdp" each keeps its share of the parameters, gradients and optimizer states.
-(The parameters alone have to fit into one device once, when they are drawn.)
+When `torchrun` starts several processes, each trains on its part of every batch. Under "ddp" each has the
+whole model; under "fsdp" each keeps its share of the parameters, gradients and optimizer states.
+(Only at the beginning, when they are drawn, all parameters have to fit into each device.)
 
 Sources: Li et al. (2020) for DDP; Rajbhandari et al. (2020) and Zhao et al. (2023) for sharding.
 """
@@ -26,15 +26,15 @@ PARALLEL = ("ddp", "fsdp")
 
 
 class Processes:
-    """The processes that train together; one, if there is nothing else.
+    """The processes that train together; there may be only one.
 
     Args:
-        parallel: "ddp" or "fsdp", started by torchrun; None for a single process.
-        device: "cpu", "cuda", "mps"; the fastest there is, if None.
+        parallel: "ddp" or "fsdp", for processes that torchrun started; None for a single process.
+        device: "cpu", "cuda", "mps"; None: the fastest device there is.
 
     Raises:
-        ValueError: parallel or device is something else, there are fewer GPUs than processes, or
-            this process was not started by torchrun.
+        ValueError: parallel or device has another value, there are fewer GPUs than processes, or
+            parallel is given and torchrun did not start this process.
     """
 
     def __init__(self, parallel: str | None = None, device: str | None = None):
@@ -54,7 +54,7 @@ class Processes:
     def wrap(self, model: nn.Module) -> nn.Module:
         """Return the module to call in place of the model while training. Under fsdp the model itself is sharded."""
         if self.parallel == "ddp":
-            # Gradients are views of what is sent, and need no second place.
+            # Gradients are views of the buffers that are sent, so that they need no memory of their own.
             return DistributedDataParallel(model, gradient_as_bucket_view=True)
         if self.parallel == "fsdp":
             mesh = init_device_mesh(self.device.type, (self.count,))
@@ -64,7 +64,7 @@ class Processes:
         return model
 
     def gradients_later(self, wrapped: nn.Module, later: bool) -> AbstractContextManager:
-        """Within it gradients are summed up in this process only, if `later`: others follow in the batch."""
+        """A context for backward. If `later`, gradients are not yet exchanged: more parts of the batch follow."""
         if self.parallel == "ddp" and later:
             return wrapped.no_sync()
         if self.parallel == "fsdp":
@@ -72,10 +72,10 @@ class Processes:
         return nullcontext()
 
     def share(self, items: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every count-th pair of inputs and targets. All processes get equally many.
+        """This process's share of the pairs of inputs and targets, one in `count`. All processes get equally many.
 
-        (Under fsdp all must call the model equally often, or they would wait for each other
-        forever: who has none left gets one whose targets are not scored.)
+        (Under fsdp all processes must call the model equally often; else they would wait for each
+        other forever. So a process that has no pair left gets one whose targets are not scored.)
         """
         filler = None
         for i, (inputs, targets) in enumerate(items):
@@ -101,7 +101,7 @@ class Processes:
         return self.sum(values) / self.count
 
     def wait(self) -> None:
-        """Go on when all are here."""
+        """Wait until all processes have come to this point."""
         if self.parallel:
             dist.barrier()
 
@@ -111,7 +111,7 @@ class Processes:
 
 
 def start(parallel: str | None, device: str | None) -> tuple[int, int, int, torch.device]:
-    """Which process this is, of how many, which of its machine, and its device; see `Processes`."""
+    """This process's number, the number of processes, its number on its machine, and its device; see `Processes`."""
     if parallel is not None:
         check_choice("parallel", parallel, PARALLEL)
     if parallel and not under_torchrun():
@@ -134,12 +134,12 @@ def devices() -> list[str]:
 
 
 def fastest_device(parallel: str | None = None) -> str:
-    """The accelerator that is there, or "cpu"; several processes can't share Apple's."""
+    """The accelerator of this machine, or "cpu" if there is none; several processes can't share Apple's."""
     return next(name for name in devices() if not (parallel and name == "mps"))
 
 
 def checked_device(device: str, local_rank: int) -> str:
-    """The device, if it is there, and there are enough of them."""
+    """Return the device; raise unless it is there, and there are enough of its kind for all processes."""
     kind, _, number = device.partition(":") if isinstance(device, str) else ("", "", "")
     counts = {"cuda": torch.cuda.device_count(), "mps": 1, "cpu": 1}
     right = kind in devices() and (device == kind or number.isdecimal() and int(number) < counts[kind])
@@ -152,7 +152,7 @@ def checked_device(device: str, local_rank: int) -> str:
 
 
 def reshard(model: nn.Module) -> None:
-    """Under fsdp, give back what the last call put together: the parameters are then the shards."""
+    """Under fsdp, free the whole parameters that the last call of the model put together; only the shards remain."""
     for module in model.modules():
         if isinstance(module, FSDPModule):
             module.reshard()
@@ -164,12 +164,12 @@ def local(tensor: Tensor) -> Tensor:
 
 
 def gathered(tensor: Tensor) -> Tensor:
-    """The full tensor of which this process may hold a shard. All processes have to ask."""
+    """The whole tensor, if this process holds only a shard of it. All processes must call this function."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def sharded_like(full: Tensor, parameter: Tensor) -> Tensor:
-    """A full tensor on the device of a parameter, and sharded as it is."""
+    """Move a full tensor to the device of a parameter, and shard it like the parameter."""
     full = full.to(parameter.device)
     if isinstance(parameter, DTensor):
         return distribute_tensor(full, parameter.device_mesh, parameter.placements)

@@ -1,4 +1,4 @@
-"""A whole training: steps, looks at held-out text, checkpoints, and at the end the model and its results."""
+"""A whole training run: steps, evaluations on held-out text, checkpoints, and at the end the model and its results."""
 
 import math
 import os
@@ -25,7 +25,7 @@ from minigpt.train.parallel import Processes, under_torchrun
 from minigpt.train.settings import RECIPES, TrainConfig
 from minigpt.train.trainer import Step, Trainer
 
-#: What mixed precision was called in checkpoints once, and is called now.
+#: The old and the new names of the mixed precisions: older checkpoints have the old ones.
 RENAMED_PRECISIONS = {"bf16": "amp-bf16", "fp16": "amp-fp16"}
 
 
@@ -34,10 +34,10 @@ class Trained:
     """The result of `train`.
 
     Attributes:
-        model: ready to evaluate. Under fsdp, this process's shards.
-        tokenizer: what its tokens mean.
-        history: the rows of metrics.csv, in the first process.
-        held_out: the model on the held-out text.
+        model: the trained model, ready to evaluate. Under fsdp, only this process's shards.
+        tokenizer: the tokenizer of its tokens.
+        history: the rows of metrics.csv, in the first process all of them.
+        held_out: the evaluation of the model on the held-out text.
     """
 
     model: GPT
@@ -56,25 +56,25 @@ def train(
     trackers: Sequence[str] = (),
     progress: bool | None = None,
 ) -> Trained:
-    """Train a model, or go on where a run in the same folder was stopped.
+    """Train a model. If a run in the same folder was stopped, continue it.
 
     Args:
-        config: the model, or the name of one of `CONFIGS`.
-        data: what `data.prepare` returned.
-        settings: how; the recipe of that name, or `TrainConfig()`, if not given.
-        out: a folder for `metrics.csv`, `checkpoint.safetensors` and, at the end, the model, which
-            `pretrained.load` reads, and `results.json`. None writes nothing.
-        processes: who trains, and on what device; this process alone, on the fastest there is,
-            if not given.
-        trackers: where else the metrics go: "tensorboard", "wandb". Both need `out`.
-        progress: show a bar; if not given, where there is a terminal.
+        config: the configuration of the model, or its name in `CONFIGS`.
+        data: the text, as `data.prepare` returned it.
+        settings: the settings; if not given, the recipe of the configuration's name, or `TrainConfig()`.
+        out: a folder for `metrics.csv`, `checkpoint.safetensors` and, at the end, `results.json` and
+            the model, which `pretrained.load` can read. None writes nothing.
+        processes: the processes that train, with their device; if not given, this process alone, on
+            the fastest device there is.
+        trackers: more places to send the metrics to: "tensorboard", "wandb". Both need `out`.
+        progress: whether to show a bar; if not given, it is shown in a terminal.
 
     Raises:
-        ValueError: the model's vocabulary is not the data's, the text is too short for its
-            context, or the folder's run was another; nothing is changed then.
+        ValueError: the model's vocabulary is not the data's, the text is too short for the model's
+            context, or the folder holds another run; nothing is changed then.
         OSError: the disk is full. The last checkpoint is kept.
-        FloatingPointError: the loss, a parameter or what the optimizer knows of it is no number any
-            more. The last checkpoint is kept.
+        FloatingPointError: the loss, a parameter or an optimizer's state is nan or infinite. The last
+            checkpoint is kept.
         RuntimeError: another process is training into the folder.
     """
     trainer, out = ready(config, data, settings, out, processes, trackers)
@@ -83,7 +83,7 @@ def train(
 
 
 def do_nothing() -> None:
-    """The stand-in for `files.locked`'s check where nothing is written."""
+    """Do nothing: it stands for the function that `files.locked` yields, where nothing is written."""
 
 
 def ready(
@@ -94,7 +94,7 @@ def ready(
     processes: Processes | None,
     trackers: Sequence[str],
 ) -> tuple[Trainer, Path | None]:
-    """`train`'s arguments, checked and put together: who trains, and where to."""
+    """Check the arguments of `train`, and make of them the trainer and the path of the folder."""
     if isinstance(config, str):
         settings = settings or RECIPES.get(config)
     config = configuration(config)
@@ -122,7 +122,7 @@ def run(
     progress: bool | None,
     stay_alone: Callable[[], None],
 ) -> Trained:
-    """`train`, when its arguments have been checked; `stay_alone` raises if another process writes there, too."""
+    """`train` for checked arguments; `stay_alone` raises if another process is writing into the folder, too."""
     settings, batches = trainer.settings, trainer.batches
     facts = {
         "config": asdict(trainer.model.config),
@@ -137,7 +137,7 @@ def run(
         check_same_run(checkpoint, before, facts)
         trainer.resume(tensors, before)
         facts["seconds"] = before["seconds"]
-        if "metrics.csv" in tensors:  # checkpoints of before that was stored have none
+        if "metrics.csv" in tensors:  # older checkpoints have none
             saved = tensors["metrics.csv"].numpy().tobytes().decode()
 
     record = Record(trainer, data, facts, out, trackers, stay_alone, saved)
@@ -168,7 +168,7 @@ def run(
 
 
 def progress_bar(trainer: Trainer, shown: bool | None) -> tqdm:
-    """Tokens read, tokens a second, and how long it will take; in the first process only."""
+    """A bar with the tokens read, the tokens a second and the time left; only the first process shows it."""
     a_step = trainer.batches.tokens_per_step
     return tqdm(
         total=trainer.settings.steps * a_step,
@@ -181,7 +181,7 @@ def progress_bar(trainer: Trainer, shown: bool | None) -> tqdm:
 
 
 class Record:
-    """The rows of a run: kept, and by the first process written, if there is a folder."""
+    """The rows of a run. All processes keep them; if there is a folder, the first process writes them, too."""
 
     def __init__(
         self,
@@ -195,7 +195,7 @@ class Record:
     ):
         self.trainer, self.data, self.stay_alone = trainer, data, stay_alone
         self.seconds_before, self.began = facts["seconds"], time.monotonic()
-        #: Since when, and since which step, tokens a second are measured.
+        #: The time and the step from which on tokens a second are measured.
         self.since, self.since_step = self.began, trainer.done
         self.rows: list[dict] = []
         self.writers = []
@@ -208,7 +208,7 @@ class Record:
             self.rows = list(metrics.rows)
 
     def add(self, step: Step | None, evaluate: bool) -> None:
-        """A row: of the step just done, if there was one, and of held-out text, if asked for."""
+        """Add a row: the step just done, if there was one, and an evaluation on held-out text, if asked for."""
         trainer, row = self.trainer, dict.fromkeys(COLUMNS)
         row["step"], row["tokens"] = trainer.done, trainer.done * trainer.batches.tokens_per_step
         if step:
@@ -228,18 +228,18 @@ class Record:
         self.since, self.since_step = time.monotonic(), trainer.done
 
     def summary(self) -> str:
-        """The last of each, for the progress bar."""
+        """The last loss and the last loss on held-out text, for the progress bar."""
         held_out = next(
             (row["held_out_loss"] for row in reversed(self.rows) if row["held_out_loss"] is not None), math.nan
         )
         return f"loss {self.rows[-1]['loss']:.3f}, held out {held_out:.3f}"
 
     def text(self) -> str:
-        """All of metrics.csv, if there is one."""
+        """The whole text of metrics.csv; "" in processes that write none."""
         return self.writers[0].text() if self.writers else ""
 
     def seconds(self) -> float:
-        """The seconds that the run has taken until now; those lost by a kill are left out."""
+        """The seconds that the run has taken until now, without the time that was lost when it was killed."""
         return self.seconds_before + time.monotonic() - self.began
 
     def close(self) -> None:
@@ -248,7 +248,7 @@ class Record:
 
 
 def check_finite(loss: Tensor | float, what: str, settings: TrainConfig) -> None:
-    """Raise rather than replace a good checkpoint by one of a model that is lost."""
+    """Raise if a loss is not finite, so that a good checkpoint is not replaced by that of a lost model."""
     if not math.isfinite(loss):
         raise FloatingPointError(
             f"{what} is {float(loss)}; the last checkpoint is kept. "
@@ -257,7 +257,7 @@ def check_finite(loss: Tensor | float, what: str, settings: TrainConfig) -> None
 
 
 def check_same_run(checkpoint: Path, before: dict, now: dict) -> None:
-    """Raise unless a run that goes on is the run that it was."""
+    """Raise unless the run in a checkpoint and the run that is to continue it are the same."""
     missing = [name for name in ("config", "settings", "data", "step", "seconds", "scaler") if name not in before]
     if missing or not {"fingerprint", "source"}.issubset(before["data"]):
         raise ValueError(f"{checkpoint} must be a run's; it doesn't say {', '.join(missing) or 'of which data'}")
@@ -279,7 +279,7 @@ def check_same_run(checkpoint: Path, before: dict, now: dict) -> None:
 
 
 def longer(before: int, now: int) -> str:
-    """A hint for those who want a run to go on for more steps, or to stop sooner."""
+    """A hint, added to an error, for users who want to continue a run with more steps or fewer."""
     if before == now:
         return ""
     return (
@@ -289,9 +289,9 @@ def longer(before: int, now: int) -> str:
 
 
 def finish(out: Path, trainer: Trainer, data: Data, held_out: Evaluation, facts: dict) -> None:
-    """Write the model and its results. All processes have to call it; the first writes."""
+    """Write the model and its results. All processes must call this function; only the first writes."""
     weights = trainer.weights()
-    measured = asdict(held_out) | {"perplexity": held_out.perplexity}  # JSON has no nan, and nothing infinite
+    measured = asdict(held_out) | {"perplexity": held_out.perplexity}  # nan and inf become None below: JSON lacks them
     if trainer.processes.first:
         results = {
             "settings": facts["settings"],

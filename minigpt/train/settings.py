@@ -1,4 +1,4 @@
-"""The settings of a training, the recipes of the configurations that have names, the learning rate."""
+"""The settings of a training, the recipes for the named configurations, and the learning rate."""
 
 import math
 from collections.abc import Mapping
@@ -17,31 +17,31 @@ TRAINING_PRECISIONS = tuple(name for name, kind in PRECISIONS.items() if kind.pa
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Everything about a training but the model and the text.
+    """Everything about a training except the model and the text.
 
     Args:
         steps: how many times the parameters are changed.
-        batch_size: sequences a step, over all processes.
-        accumulate: read each process's share of a batch in so many parts, to save memory: a step
+        batch_size: the number of sequences in a step, over all processes.
+        accumulate: read each process's share of a batch in this many parts, to save memory: a step
             takes what `memory.training_memory` says for batch_size / accumulate sequences.
-        learning_rate: the highest, reached after the warm-up.
-        warmup_steps: over so many steps the rate grows from 0, in a straight line.
+        learning_rate: the highest learning rate, reached after the warm-up.
+        warmup_steps: the number of steps in which the rate grows from 0, in a straight line.
         final_share: the share of the highest rate that the cosine falls to at the last step.
-        weight_decay: pulls matrices towards 0, by this times the rate a step; biases and
-            LayerNorms are left alone.
+        weight_decay: in each step, matrices are pulled towards 0 by this times the rate; biases and
+            LayerNorms are not.
         beta1, beta2: how long Adam remembers gradients, and their squares.
         clip_norm: a gradient longer than this is shortened to it.
         precision: one of `TRAINING_PRECISIONS`. "fp32" computes in 32 bits; "amp-bf16" and "amp-fp16" are mixed
             precision: products in 16 bits, parameters and sums in 32.
-        seed: of the first weights, the batches' order and dropout.
-        log_every, evaluate_every, checkpoint_every: steps between two rows of metrics, two
-            looks at held-out text, two checkpoints.
-        evaluate_tokens, final_tokens: how many held-out tokens are predicted in such a look, and
-            at the end.
+        seed: the seed of the first weights, the order of the batches and dropout.
+        log_every, evaluate_every, checkpoint_every: the number of steps between two rows of
+            metrics, two evaluations on held-out text, two checkpoints.
+        evaluate_tokens, final_tokens: how many held-out tokens are predicted in such an evaluation,
+            and at the end.
 
     Raises:
-        TypeError, ValueError: a field is of the wrong type or impossible; the message names it,
-            its value and what would be right.
+        TypeError, ValueError: a field has the wrong type or an impossible value; the message names
+            the field, its value and what would be right.
 
     Sources: Loshchilov and Hutter (2019) for AdamW, (2017) for the cosine; Brown et al. (2020),
     appendix B, for betas, clipping, warm-up and decay.
@@ -69,7 +69,7 @@ class TrainConfig:
     def intervals(self) -> tuple[int, int, int]:
         return self.log_every, self.evaluate_every, self.checkpoint_every
 
-    #: The most that a count may be, if not 10¹²: more is a slip of the pen.
+    #: The largest value of some counts; that of the others is 10¹². A larger value must be a typing error.
     MOST = MappingProxyType({"batch_size": 65_536, "accumulate": 65_536, "seed": 2**64 - 1})
     #: What the other numbers must be, in words and as a test.
     RIGHT = MappingProxyType(
@@ -82,7 +82,7 @@ class TrainConfig:
             "clip_norm": ("more than 0 and at most 1e30", lambda norm: 0 < norm <= 1e30),
         }
     )
-    #: What may be changed when a run goes on: it changes what is said of the run, not the run.
+    #: The settings that may change when a run goes on: they affect what is recorded of the run, not the run.
     FREE = ("log_every", "evaluate_every", "checkpoint_every", "evaluate_tokens", "final_tokens")
 
     def __post_init__(self):
@@ -99,7 +99,7 @@ class TrainConfig:
             raise ValueError(f"accumulate must divide batch_size={self.batch_size}; got {self.accumulate}")
 
 
-#: How the configurations of those names are trained, if nothing else is said.
+#: The settings for the configurations of these names, if no others are given.
 RECIPES: Mapping[str, TrainConfig] = MappingProxyType(
     {
         "tiny": TrainConfig(batch_size=8),
@@ -119,11 +119,10 @@ RECIPES: Mapping[str, TrainConfig] = MappingProxyType(
 
 
 def learning_rate(step: int, settings: TrainConfig) -> float:
-    """The rate of step 0, 1, ...: up in a straight line, then down half a cosine; its end holds from then on.
+    """The rate of step 0, 1, ...: up in a straight line, then down half a cosine, then constant.
 
-    The last step has the lowest rate. (nanoGPT and llm.c are a step behind: there the first step
-    after the warm-up has the highest rate once more, and the lowest would be that of a step after
-    the last.)
+    The last step has the lowest rate. (nanoGPT and llm.c are one step behind: their first step after
+    the warm-up has the highest rate once more, and the step after the last one would have the lowest.)
 
     >>> settings = TrainConfig(steps=1_000, warmup_steps=100, learning_rate=1e-3, final_share=0.1)
     >>> [round(learning_rate(step, settings), 6) for step in (0, 49, 99, 549, 999)]

@@ -1,4 +1,4 @@
-"""One step of training at a time: `Trainer.step` is the heart of it."""
+"""Training, one step at a time: `Trainer.step` is the central function."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from minigpt.train.settings import TrainConfig, learning_rate
 
 
 def adamw(model: nn.Module, settings: TrainConfig) -> torch.optim.AdamW:
-    """AdamW that lets matrices decay and leaves vectors, biases and LayerNorms, alone."""
+    """An AdamW with weight decay for matrices, and none for vectors (biases and LayerNorms)."""
     matrices = [p for p in model.parameters() if p.dim() > 1]
     vectors = [p for p in model.parameters() if p.dim() == 1]
     groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
@@ -31,7 +31,7 @@ def adamw(model: nn.Module, settings: TrainConfig) -> torch.optim.AdamW:
 
 @dataclass(frozen=True)
 class Step:
-    """The result of `Trainer.step`: scalars, of the batch as it was predicted before the step."""
+    """The result of `Trainer.step`, all scalars; loss and accuracy are those before the parameters changed."""
 
     learning_rate: float
     loss: Tensor
@@ -40,16 +40,16 @@ class Step:
 
 
 class Trainer:
-    """Training, a step at a time.
+    """Trains a model, one step at a time.
 
     Args:
-        model: what is trained, on the device of the processes.
-        batches: what is read when.
+        model: the model to train, on the device of the processes.
+        batches: the batch for each step.
         settings: see `TrainConfig`.
-        processes: who trains together; this process alone, if not given.
+        processes: the processes that train together; this process alone, if not given.
 
     Raises:
-        ValueError: the batch can't be shared out, or fp16 is asked for where it doesn't work.
+        ValueError: the batch can't be divided into equal parts, or fp16 is asked for where it doesn't work.
     """
 
     def __init__(self, model: GPT, batches: Batches, settings: TrainConfig, processes: Processes | None = None):
@@ -64,34 +64,35 @@ class Trainer:
         ):
             raise ValueError("precision must be amp-bf16 or fp32 on a CPU and under fsdp; got 'amp-fp16'")
         self.model, self.batches, self.settings = model, batches, settings
-        #: Steps done.
+        #: The number of steps done.
         self.done = 0
-        #: The model as it is called while training: under ddp, inside PyTorch's wrapper.
+        #: What to call while training: the model itself, or under ddp PyTorch's wrapper around it.
         self.wrapped = self.processes.wrap(model)
         self.optimizer = adamw(model, settings)
-        # fp16 can't hold small gradients: they are scaled up before, and down after.
+        # fp16 can't hold small gradients: the loss is scaled up before backward, the gradients down after.
         self.scaler = torch.amp.GradScaler(self.processes.device.type, enabled=settings.precision == "amp-fp16")
 
     def step(self, score: bool = True) -> Step:
         """Read a batch, and change the parameters so that they would have predicted it better.
 
         Args:
-            score: whether to count the right predictions, too, which takes a look at all logits.
+            score: whether to compute the accuracy, too; for that, all logits are read once more.
         """
         settings, processes = self.settings, self.processes
         self.model.train()
 
-        # 1. How far to go this time: carefully at first, then boldly, then ever more carefully.
+        # 1. The learning rate, how far to go in this step: small at first, then large, then smaller
+        #    and smaller.
         rate = learning_rate(self.done, settings)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
-        # 2. Chance, for dropout, follows from the seed and the step. A run that was killed draws
-        #    the same again, and no random state has to be stored.
+        # 2. The random numbers for dropout depend only on the seed, the step and the process. A run
+        #    that was killed draws the same numbers again, and no random state has to be stored.
         torch.manual_seed(self.step_seed())
 
         # 3. Read the batch, in parts if it doesn't fit into memory at once. backward adds up the
-        #    gradients of the parts, so each counts for its share.
+        #    gradients of the parts, so the loss of each part is divided by the number of parts.
         losses, rights = [], []
         for part in range(settings.accumulate):
             tokens, targets = self.read(part)  # (B, T)
@@ -104,12 +105,13 @@ class Trainer:
             if score:
                 rights.append((logits.argmax(-1) == targets).float().mean())
 
-        # 4. A rare batch has a huge gradient, and one such step could undo a thousand others.
+        # 4. Shorten the gradient if it is too long. A few batches have a huge gradient, and one step
+        #    along it could undo a thousand others.
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)  # ()
 
-        # 5. Step: AdamW changes every parameter. Then forget the gradients, or they would be
-        #    added to those of the next batch.
+        # 5. Step: AdamW changes every parameter. Then the gradients are cleared; else the gradients
+        #    of the next batch would be added to them.
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
@@ -120,7 +122,7 @@ class Trainer:
         return Step(rate, loss, gathered(norm), accuracy)
 
     def read(self, part: int) -> tuple[Tensor, Tensor]:
-        """The part-th part of this process's share of the next batch: inputs and targets, (B, T) each."""
+        """Part number `part` of this process's share of the next batch: inputs and targets, (B, T) each."""
         processes = self.processes
         parts = self.settings.accumulate * processes.count
         share = self.batches(self.done, processes.rank * self.settings.accumulate + part, parts)
@@ -131,7 +133,7 @@ class Trainer:
         return int(np.random.SeedSequence([self.settings.seed, self.done, self.processes.rank]).generate_state(1)[0])
 
     def autocast(self):
-        """Where matrix products are computed in 16 bits, if the settings say so."""
+        """A context in which matrix products are computed in 16 bits, if the settings say so."""
         return PRECISIONS[self.settings.precision].autocast(self.processes.device.type)
 
     def evaluate(self, data: Data, max_tokens: int | None = None) -> Evaluation:
@@ -146,7 +148,7 @@ class Trainer:
         )
 
     def save(self, path: Path, facts: dict, metrics: str = "") -> None:
-        """Write a checkpoint, with metrics.csv's text in it. All processes have to call it; the first writes."""
+        """Write a checkpoint that also holds the text of metrics.csv. All processes must call it; the first writes."""
         check_numbers(self.model, self.optimizer, self.processes, self.done)
         tensors = training_state(self.model, self.optimizer, keep=self.processes.first)
         if self.processes.first:
@@ -156,12 +158,12 @@ class Trainer:
         self.processes.wait()
 
     def weights(self) -> dict[str, Tensor]:
-        """The parameters, whole and on the CPU. All processes have to call it; the first gets them."""
+        """The whole parameters, on the CPU. All processes must call it; only the first gets the parameters."""
         tensors = training_state(self.model, None, keep=self.processes.first)
         return {name.removeprefix("model/"): tensor for name, tensor in tensors.items()}
 
     def resume(self, tensors: dict[str, Tensor], facts: dict) -> None:
-        """Take up a saved state: parameters, the optimizer's states, the steps done."""
+        """Continue from a saved state: parameters, the optimizer's states, the number of steps done."""
         missing = [name for name in ("step", "scaler") if name not in facts]
         if missing:
             raise ValueError(f"facts must say {' and '.join(missing)}; they say {', '.join(facts) or 'nothing'}")

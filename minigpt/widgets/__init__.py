@@ -1,7 +1,7 @@
-"""Widgets to move: in Jupyter with a kernel behind them, on the course's pages without one.
+"""Widgets that readers can move: in Jupyter with a kernel, on the course's pages without one.
 
-Each is a Python class whose traits can be read and set, and a front end in JavaScript that draws it. What a front
-end computes is in minigpt/browser, in a file named like the Python file that computes the same.
+Each widget is a Python class, whose traits can be read and set, and a front end in JavaScript, which draws it. The
+computations of a front end are in minigpt/browser, in a file named like the Python file that computes the same.
 """
 
 from minigpt.widgets.attention import AttentionExplorer

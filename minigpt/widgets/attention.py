@@ -23,21 +23,22 @@ from minigpt.widgets.explorer import (
 
 
 class AttentionExplorer(Explorer):
-    """A map of every head to choose from, and the line of tokens, coloured by what one of them looks at.
+    """A map of all heads, of which one is chosen, and the tokens, coloured by how much one of them looks at each.
 
     Args:
-        weights: for each layer the weights of its heads, (H, T, T), rows summing to 1.
+        weights: for each layer the weights of its heads, (H, T, T); each row sums to 1.
         tokens: the T tokens.
         layers: which layers these are, counted from 1; None: the first ones.
-        settings: the traits below, to begin with.
+        settings: the first values of the traits below.
 
     Attributes:
-        layer, head: which head, both counted from 1 as in the chapters.
-        position: which token does the looking, from 0.
+        layer, head: the chosen head, both counted from 1 as in the chapters.
+        position: the token that looks at the others, counted from 0.
 
     Raises:
-        ValueError: weights, tokens and layers don't fit together, weights are none, or all of them are more
-            than the 10 MB of `MAX_STATE_BYTES`, four bytes a weight: choose layers, or a shorter text.
+        ValueError: weights, tokens and layers don't fit together, a weight is negative, a row doesn't sum to 1,
+            or all weights take more than the 10 MB of `MAX_STATE_BYTES`, four bytes each: then choose fewer
+            layers, or a shorter text.
         TraitError: a setting is out of range; it stays what it was.
         TypeError: there is no such setting.
     """
@@ -89,7 +90,7 @@ class AttentionExplorer(Explorer):
     def of(
         cls, model: GPT, tokenizer: Tokenizer, text: str, layers: Sequence[int] | None = None, **settings
     ) -> "AttentionExplorer":
-        """The heads of a model over a text: of all its layers, or of some, counted from 1: `layers=range(5, 9)`."""
+        """An explorer of a model's heads over a text: of all layers, or, counted from 1, of `layers=range(5, 9)`."""
         ids = encoded(tokenizer, text)
         L = model.config.n_layers
         layers = check_layers(range(1, L + 1) if layers is None else layers)
@@ -114,7 +115,7 @@ class AttentionExplorer(Explorer):
 
 
 def check_layers(layers: Sequence[int]) -> list[int]:
-    """The numbers of layers as Python's; raise unless they are different and from 1."""
+    """Return the numbers of layers as Python's; raise unless they are all different and at least 1."""
     numbers = list(layers) if isinstance(layers, Iterable) else [layers]
     for number in numbers:
         check_size("layers", number)
@@ -124,7 +125,7 @@ def check_layers(layers: Sequence[int]) -> list[int]:
 
 
 def check_bytes(L: int, H: int, T: int) -> None:
-    """Raise if the weights of L layers of H heads over T tokens are too much for a page."""
+    """Raise if the weights of L layers, with H heads each, over T tokens take too many bytes for a page."""
     most = MAX_STATE_BYTES // (4 * H * T * T)
     instead = f"layers={list(range(1, most + 1))} would do" if most else "a shorter text would do"
     check_state_bytes(4 * L * H * T * T, "weights", f"{L} layers of {H} heads over {T} tokens; {instead}")

@@ -1,7 +1,9 @@
-"""The common part of the widgets: putting their front ends together, and the text that stands in for them."""
+"""The common part of the widgets: it puts their front ends together, and describes them where they can't be drawn."""
 
+import json
 import re
 import sys
+import tomllib
 from collections.abc import Sequence
 from numbers import Integral, Real
 from pathlib import Path
@@ -19,37 +21,42 @@ from minigpt.tokenizer import END_OF_TEXT
 FOLDER = Path(__file__).parent
 CSS = (FOLDER / "widgets.css").read_text(encoding="utf-8")
 
-#: The most bytes of numbers that an explorer puts into a page; a notebook needs a third more to write them down.
+#: The most bytes of numbers that an explorer puts into a page; a notebook, which stores text, needs a third more.
 MAX_STATE_BYTES = 10_000_000
 
 
-def bundle(name: str) -> str:
-    """A front end as a single JavaScript module: what it imports comes first, the imports go.
+def bundle(name: str, folder: Path = FOLDER) -> str:
+    """Make a front end a single JavaScript module: the files it imports come first, the import lines are removed.
 
-    A widget carries its front end in its state, as a text, from which nothing beside it can be imported.
+    A widget carries its front end as a text in its state, and such a text can't import files. A file of data (.toml)
+    becomes an object of the name that it is imported by.
     """
-    files: list[Path] = []
+    parts: dict[Path, str] = {}
 
-    def collect(file: Path):
-        if file not in files:
-            for imported in IMPORT.findall(file.read_text(encoding="utf-8")):
-                collect((file.parent / imported).resolve())
-            files.append(file)
+    def collect(file: Path, data_name: str = ""):
+        if file in parts:
+            return
+        text = file.read_text(encoding="utf-8")
+        if file.suffix == ".toml":
+            parts[file] = f"const {data_name} = {json.dumps(tomllib.loads(text), ensure_ascii=False)};\n"
+            return
+        for names, imported in IMPORT.findall(text):
+            collect((file.parent / imported).resolve(), names)
+        parts[file] = IMPORT.sub("", text)
 
-    collect((FOLDER / name).resolve())
-    parts = [IMPORT.sub("", file.read_text(encoding="utf-8")) for file in files]
-    return re.sub(r"^export (?!default)", "", "".join(parts), flags=re.MULTILINE)
+    collect((folder / name).resolve())
+    return re.sub(r"^export (?!default)", "", "".join(parts.values()), flags=re.MULTILINE)
 
 
-IMPORT = re.compile(r'^import [^;]*? from "(\.\.?/[\w./]+)";\n', re.MULTILINE)
+IMPORT = re.compile(r'^import ([^;]*?) from "(\.\.?/[\w./]+)";\n', re.MULTILINE)
 
 
 class Explorer(anywidget.AnyWidget):
     """The base of the widgets.
 
     Attributes:
-        description: one sentence for where the widget cannot be drawn: what it would show, and the
-            numbers of its first state. It is also what a notebook stores as the widget's text.
+        description: a text to show where the widget can't be drawn: what the widget would show, with the
+            numbers of its first state. A notebook stores it as the widget's text, too.
     """
 
     _css = CSS
@@ -73,15 +80,15 @@ class Explorer(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **kwargs):
         data, metadata = super()._repr_mimebundle_(**kwargs)
-        return {**data, "text/plain": repr(self)}, metadata  # anywidget's own is cut off
+        return {**data, "text/plain": repr(self)}, metadata  # anywidget would cut the text off
 
 
 class Refused(traitlets.TraitError, ValueError):
-    """A trait was given an impossible value. (That it is a TraitError makes traitlets put the old one back.)"""
+    """A trait was given an impossible value. (Because it is a TraitError, traitlets puts the old value back.)"""
 
 
 def plain(trait, value):
-    """A number as Python's own, be it NumPy's; True and False, which traitlets takes for numbers, are refused."""
+    """Turn NumPy's numbers into Python's. True and False are refused, which traitlets would accept as numbers."""
     if not isinstance(trait, traitlets.Int | traitlets.Float) or value is None:
         return value
     if isinstance(value, bool | np.bool_):
@@ -132,7 +139,7 @@ def float32_bytes(numbers: Tensor) -> bytes:
 
 
 def encoded(tokenizer: Tokenizer, text: str) -> list[int]:
-    """The tokens of a text, of which there must be one at least."""
+    """The token ids of a text; raise if there is none."""
     ids = tokenizer.encode(check_text("text", text)).ids
     if not ids:
         raise ValueError(f"text must hold at least one token, if only {END_OF_TEXT} to begin with; got {text!r}")
@@ -140,9 +147,9 @@ def encoded(tokenizer: Tokenizer, text: str) -> list[int]:
 
 
 def token_text(tokenizer: Tokenizer, token: int) -> str:
-    """The text that a token stands for; its name in the vocabulary if it is only a part of a character.
+    """The text that a token stands for; its name in the vocabulary, if it is only a part of a character.
 
-    A model may have more tokens than its tokenizer, of which the others are never read: they have a number each.
+    A model may have more tokens than its tokenizer. The other tokens are never read; each is shown as its number.
     """
     name = tokenizer.id_to_token(token)
     if name is None:

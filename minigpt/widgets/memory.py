@@ -15,31 +15,31 @@ from minigpt.memory import (
     in_gigabytes,
     training_memory,
 )
-from minigpt.memory.step import Sizes
+from minigpt.memory.step import Letters
 from minigpt.widgets.explorer import Explorer, Refused, bundle, checked
 from minigpt.widgets.parameters import Size
 
-#: What a configuration is called that is none of `CONFIGS`.
+#: The name of a configuration that is not in `CONFIGS`.
 OWN = "your own"
 
-#: The largest batch. With it the largest model in `CONFIGS` stays below 2⁵³ bytes, up to which JavaScript is exact.
+#: The largest batch. Even with it, the largest model in `CONFIGS` stays below 2⁵³ bytes, where JavaScript is exact.
 MAX_BATCH_SIZE = 4_096
 
 
 class MemoryExplorer(Explorer):
-    """The memory of a training step, part by part and moment by moment, and the GPUs it fits on.
+    """The memory of a training step, part by part and stage by stage, and the GPUs it fits on.
 
     The numbers are those of `minigpt.memory.training_memory`: tensors alone.
 
     Args:
-        config: what to begin with, a `GPTConfig` or the name of one in `CONFIGS`.
-        settings: the traits below, to begin with.
+        config: the first configuration, a `GPTConfig` or the name of one in `CONFIGS`.
+        settings: the first values of the traits below.
 
     Attributes:
         config_name: one of the names in `CONFIGS`, or "your own" if the explorer was given another configuration.
         batch_size: B, from 1 to 4,096; the slider ends at 512.
-        sequence_length: T, from 1 to the configuration's context_length, which None stands for. A configuration
-            with a shorter context sets it to None.
+        sequence_length: T, from 1 to the configuration's context_length; None stands for context_length. When a
+            configuration with a shorter context is chosen, T becomes None.
         precision, optimizer, attention, checkpointing: as in `training_memory`.
         device: "cuda" or "cpu".
 
@@ -47,9 +47,9 @@ class MemoryExplorer(Explorer):
         TraitError: a setting is impossible or of the wrong type; it stays what it was.
         TypeError: config is neither a configuration nor a name, or there is no such setting.
         ValueError: there is no configuration of that name, or it is too large to count exactly in a
-            browser, or the settings to begin with are impossible together.
+            browser, or the first settings are impossible together.
 
-    Settings that are impossible together only later are shown as such, and `memory` raises the error.
+    If settings become impossible together later, the widget says so, and `memory` raises the error.
 
     >>> explorer = MemoryExplorer("homework", optimizer="sgd")
     >>> explorer.memory.peak.name, explorer.memory.optimizer_bytes
@@ -91,7 +91,7 @@ class MemoryExplorer(Explorer):
         try:
             check_choice("config_name", asked["config_name"], tuple(self._configs))
             config, T = self._configs[asked["config_name"]], asked.get("sequence_length")
-            Sizes(config, 1, T, "fp32", "explicit", "cuda")
+            Letters(config, 1, T)
         except (TypeError, ValueError) as error:
             raise Refused(str(error)) from error
         return proposal["value"]
@@ -108,7 +108,7 @@ class MemoryExplorer(Explorer):
 
     @property
     def memory(self) -> TrainingMemory:
-        """What is shown; a ValueError if there is no such step."""
+        """The memory that is shown; raises a ValueError if there is no such step."""
         return training_memory(
             self.config,
             self.batch_size,
@@ -124,8 +124,8 @@ class MemoryExplorer(Explorer):
         peak = self.memory.peak
         T = self.sequence_length or self.config.context_length
         return (
-            "how many bytes a training step takes, part by part and moment by moment. "
+            "how many bytes a training step takes, part by part and stage by stage. "
             f"Configuration {self.config_name}, batch size {self.batch_size:,}, {T:,} positions, {self.precision}, "
             f"{self.optimizer}, {self.attention} attention, checkpointing {'on' if self.checkpointing else 'off'}, "
-            f"on {self.device}: the peak is {in_gigabytes(peak.total_bytes)}, at the moment “{peak.name}”."
+            f"on {self.device}: the peak is {in_gigabytes(peak.total_bytes)}, at the stage “{peak.name}”."
         )

@@ -11,12 +11,12 @@ from minigpt.widgets.explorer import Explorer, Refused, bundle
 FIELDS = ("n_layers", "d_model", "n_heads", "vocab_size", "context_length", "tie_weights")
 
 
-#: The widest model. With it and the other sizes at their largest, JavaScript still counts exactly.
+#: The largest width. Even if the other sizes are at their largest, too, JavaScript counts exactly.
 MAX_D_MODEL = 100_000
 
 
 class Size(traitlets.Int):
-    """A trait that is an int from 1 to a largest one; NumPy's will do, True won't."""
+    """A trait that is an int from 1 to `most`; NumPy's ints are accepted, True is not."""
 
     def __init__(self, most: int, default_value=1, **options):
         super().__init__(default_value, **options)
@@ -32,19 +32,19 @@ class Size(traitlets.Int):
 class ParameterExplorer(Explorer):
     """The parameter count of a GPT and its split, with sliders for the sizes.
 
-    The models are GPT-2's kind: F = 4·C, biases everywhere.
+    The models are like GPT-2: F = 4·C, biases everywhere.
 
     Args:
-        config: what to begin with, a `GPTConfig` or the name of one in `CONFIGS`.
+        config: the first configuration, a `GPTConfig` or the name of one in `CONFIGS`.
 
     Attributes:
         n_layers, d_model, n_heads, vocab_size, context_length, tie_weights: the fields of `GPTConfig`, d_model
             up to 100,000.
 
     Raises:
-        TraitError: a size is set to what is no int or too large; it stays what it was.
+        TraitError: a size is set to a value that is not an int, below 1 or too large; it stays what it was.
         TypeError: config is neither a configuration nor a name.
-        ValueError: config has no such name, or has no biases or another F than 4·C.
+        ValueError: there is no configuration of that name, or it has no biases or another F than 4·C.
 
     >>> explorer = ParameterExplorer("homework")
     >>> explorer.n_layers = 24
@@ -77,7 +77,7 @@ class ParameterExplorer(Explorer):
 
     @property
     def config(self) -> GPTConfig:
-        """The configuration that the sliders show; an error says so if the heads don't divide the width."""
+        """The configuration that the sliders show; raises a ValueError if n_heads doesn't divide d_model."""
         return GPTConfig(**{name: getattr(self, name) for name in FIELDS})
 
 

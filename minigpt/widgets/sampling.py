@@ -1,4 +1,4 @@
-"""SamplingExplorer: the next token's distribution, and the knobs that bend it."""
+"""SamplingExplorer: the distribution of the next token, and the settings that change it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -27,29 +27,29 @@ from minigpt.widgets.explorer import (
 class SamplingExplorer(Explorer):
     """Bars of the next-token distribution, with sliders for temperature, top-k, top-p and min-p.
 
-    All probabilities are of the whole vocabulary. The likeliest tokens have a bar each, the others share
-    one, with their exact mass. Draws come from a generator in JavaScript: the same seed gives the same
-    draws in every browser, but not those of PyTorch.
+    All probabilities are computed over the whole vocabulary. The likeliest tokens have a bar each; all others
+    share one bar, which shows the exact sum of their probabilities. Draws come from a generator in JavaScript:
+    the same seed gives the same draws in every browser, but not those of PyTorch.
 
     Args:
-        logits: scores of the whole vocabulary, (V,), for each of the texts to choose from.
-        tokens: what each of the V tokens looks like.
+        logits: for each of the texts to choose from, the scores of the whole vocabulary, (V,).
+        tokens: how each of the V tokens is shown.
         shown: how many tokens get a bar of their own, at most V.
-        settings: the traits below, to begin with.
+        settings: the first values of the traits below.
 
     Attributes:
-        text: which of the texts, from 0.
-        temperature: from 0 up; the slider ends at 2.
+        text: the chosen text, counted from 0.
+        temperature: at least 0; the slider ends at 2.
         top_k: at least 1, or None for no cut.
-        top_p: in (0, 1], 1 or None for no cut.
-        min_p: in [0, 1], 0 or None for no cut.
-        seed: of the draws in the browser, from 0 to 2³¹ - 1.
+        top_p: in (0, 1]; 1 and None are no cut.
+        min_p: in [0, 1]; 0 and None are no cut.
+        seed: the seed of the draws in the browser, from 0 to 2³¹ - 1.
 
     Raises:
         TraitError: a setting is impossible or of the wrong type; it stays what it was.
         TypeError: there is no such setting.
-        ValueError: logits and tokens don't fit together, a row holds no scores to choose from, or all of
-            them are more than the 10 MB of `MAX_STATE_BYTES`, four bytes a score.
+        ValueError: logits and tokens don't fit together, a row holds no scores to choose from, or all
+            scores take more than the 10 MB of `MAX_STATE_BYTES`, four bytes each.
 
     >>> explorer = SamplingExplorer({"2 + 2 =": torch.tensor([3.0, 1.0])}, [" 4", " 5"], top_k=1)
     >>> explorer.probabilities.tolist()
@@ -102,7 +102,7 @@ class SamplingExplorer(Explorer):
     def of(cls, model: GPT, tokenizer: Tokenizer, texts: Sequence[str], **settings) -> "SamplingExplorer":
         """An explorer of the tokens that a model expects after each of several texts, which must differ.
 
-        The model may have more tokens than the tokenizer: `<token 1024>` is what stands for one without a name.
+        The model may have more tokens than the tokenizer; a token without a name is shown as `<token 1024>`.
         """
         if isinstance(texts, str) or len(set(texts)) != len(texts):
             raise ValueError(f"texts must be several texts, all different; got {texts!r}")
@@ -120,7 +120,7 @@ class SamplingExplorer(Explorer):
 
     @property
     def probabilities(self) -> Tensor:
-        """The distribution as the sliders have it at this moment, by PyTorch: (V,)."""
+        """The distribution for the sliders' present values, computed by PyTorch: (V,)."""
         row = self._rows[self.text].double()  # the browser computes in double precision, too
         return next_token_probabilities(row, self.temperature, self.top_k, self.top_p, self.min_p)
 
@@ -135,7 +135,7 @@ class SamplingExplorer(Explorer):
 
 
 def scores(row) -> Tensor:
-    """Scores in the browser's precision."""
+    """Return scores in the precision in which the browser gets them, 32 bits; raise unless they are numbers."""
     try:
         row = torch.as_tensor(row)
     except (TypeError, ValueError, RuntimeError) as error:
