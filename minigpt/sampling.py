@@ -4,7 +4,7 @@ One more letter than in model.py: N, the number of tokens of a sequence before a
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -270,8 +270,8 @@ def steps(model, tokens, max_new_tokens, settings, generator, stop, n_samples, c
 
     for _ in tqdm(range(max_new_tokens), unit=" tokens", **bar):
         # Ask the model for scores, and draw a token for each sequence as the settings say.
-        with torch.inference_mode(), evaluating(modules):
-            logits = read(unchecked(model), window, cache)  # (B, V)
+        with torch.no_grad(), evaluating(modules):
+            logits = read(model, window, cache)  # (B, V)
         drawn = choose(logits, settings, generator)  # (B,)
 
         # A sequence that has ended repeats its last token, so that all sequences stay equally long.
@@ -300,17 +300,11 @@ def read_once(prompt: Tensor, times: int, model: GPT, cache: list[KVCache] | Non
     return prompt.expand(times, -1)
 
 
-def unchecked(model: GPT) -> Callable:
-    """Return `GPT.scores`, or the model itself if its call may do more: a subclass, a compiled model, hooks."""
-    is_plain = type(model) is GPT and "forward" not in vars(model)
-    return model.scores if is_plain and not (model._forward_hooks or model._forward_pre_hooks) else model
-
-
-def read(scores: Callable, window: Tensor, cache: list[KVCache] | None) -> Tensor:
+def read(model: GPT, window: Tensor, cache: list[KVCache] | None) -> Tensor:
     """The scores for the next token after a window (B, N) of at most context_length tokens: (B, V)."""
     # Only the tokens that the cache does not hold have to be read.
     unread = window if cache is None else window[:, cache[0].length :]  # (B, T)
-    return scores(unread, cache=cache)[:, -1]
+    return model(unread, cache=cache)[:, -1]
 
 
 def choose(logits: Tensor, settings: dict, generator: torch.Generator | None) -> Tensor:
