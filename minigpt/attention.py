@@ -274,7 +274,10 @@ class KVCache:
         self.values.narrow(2, self.length, T).copy_(values)
         self.length = end
         seen_keys, seen_values = self.keys.narrow(2, 0, end), self.values.narrow(2, 0, end)  # (B, H, S, D)
-        return seen_keys.to(keys.dtype), seen_values.to(values.dtype)
+        # Under autocast, the cache may hold another kind of numbers than it is given.
+        if self.keys.dtype != keys.dtype:
+            return seen_keys.to(keys.dtype), seen_values.to(values.dtype)
+        return seen_keys, seen_values  # (B, H, S, D)
 
     def truncate(self, length):
         """Forget all positions except the first `length`. With 0 the cache is as good as new, for any batch.

@@ -270,7 +270,7 @@ def steps(model, tokens, max_new_tokens, settings, generator, stop, n_samples, c
 
     for _ in tqdm(range(max_new_tokens), unit=" tokens", **bar):
         # Ask the model for scores, and draw a token for each sequence as the settings say.
-        with torch.no_grad(), evaluating(modules):
+        with torch.inference_mode(), evaluating(modules):
             logits = read(model, window, cache)  # (B, V)
         drawn = choose(logits, settings, generator)  # (B,)
 
@@ -303,8 +303,18 @@ def read_once(prompt: Tensor, times: int, model: GPT, cache: list[KVCache] | Non
 def read(model: GPT, window: Tensor, cache: list[KVCache] | None) -> Tensor:
     """The scores for the next token after a window (B, N) of at most context_length tokens: (B, V)."""
     # Only the tokens that the cache does not hold have to be read.
-    unread = window if cache is None else window[:, cache[0].length :]  # (B, T)
-    return model(unread, cache=cache)[:, -1]
+    start = 0 if cache is None else cache[0].length
+    unread = window[:, start:]  # (B, T)
+    if has_own_forward(model):
+        return model(unread, cache=cache)[:, -1]
+    # As forward does it, without its checks, and with scores for the last position only.
+    return model.head(model.hidden_states(unread, start, cache)[:, -1])  # (B, V)
+
+
+def has_own_forward(model: GPT) -> bool:
+    """Whether calling the model does more than `GPT.forward`: a subclass, a replaced method, hooks."""
+    replaced = type(model).forward is not GPT.forward or "forward" in vars(model)
+    return replaced or bool(model._forward_hooks or model._forward_pre_hooks)
 
 
 def choose(logits: Tensor, settings: dict, generator: torch.Generator | None) -> Tensor:
@@ -338,12 +348,12 @@ def next_logits(model: GPT, sequence: Tensor, cache: list[KVCache] | None = None
         raise ValueError(f"sequence must be a tensor of token ids (B, N); got {got}")
     context_length = model.config.context_length
     sequence = sequence.to(model.head.weight.device)
-    model.check_cache(cache)
+    start = model.check_cache(cache)
     # Too long: only the last tokens are read. Each has a new position, so the cache is of no use any more.
     if sequence.size(1) > context_length:
-        sequence, cache = sequence[:, -context_length:], None
+        sequence, cache, start = sequence[:, -context_length:], None, 0
     with evaluating(model.modules()):
-        return read(model, sequence, cache)
+        return model(sequence[:, start:], cache=cache)[:, -1]
 
 
 def complete(model: GPT, tokenizer: Tokenizer, text: str, max_new_tokens: int = 50, **settings) -> str:
