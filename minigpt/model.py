@@ -135,23 +135,22 @@ class GPT(nn.Module):
         """
         start = self.check_cache(cache)
         self.check_tokens(tokens, targets, start)
-        logits = self.scores(tokens, cache)  # (B, T, V)
+        x = self.hidden_states(tokens, start, cache)  # (B, T, C)
+        logits = self.head(x)  # (B, T, V)
         if targets is None:
             return logits
         loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())  # ()
         return logits, loss
 
-    def scores(self, tokens, cache: list[KVCache] | None = None):
-        """The logits of `forward`, (B, T) -> (B, T, V), for arguments that are checked already."""
-        start = 0 if cache is None else cache[0].length
+    def hidden_states(self, tokens, start=0, cache=None):
+        """What the head reads: (B, T) token ids -> (B, T, C), for arguments that are checked already."""
         x = self.embed(tokens, start)  # (B, T, C)
         for i, block in enumerate(self.blocks):
             if self.checkpointing and cache is None:
                 x = checkpoint(block, x, use_reentrant=False)  # (B, T, C)
             else:
                 x = block(x, None if cache is None else cache[i])  # (B, T, C)
-        x = self.norm(x)  # (B, T, C)
-        return self.head(x)  # (B, T, V)
+        return self.norm(x)  # (B, T, C)
 
     def embed(self, tokens, start=0):
         """The input of the first block: (B, T) token ids -> (B, T, C); `start` is the first token's position."""

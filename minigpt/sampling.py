@@ -4,7 +4,7 @@ One more letter than in model.py: N, the number of tokens of a sequence before a
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -301,7 +301,7 @@ def steps(model, tokens, max_new_tokens, settings, generator, stop, n_samples, c
     for _ in tqdm(range(max_new_tokens), unit=" tokens", **bar):
         # Ask the model for scores, and draw a token for each sequence as the settings say.
         with torch.inference_mode(), evaluating(modules):
-            logits = read(unchecked(model), window, cache)  # (B, V)
+            logits = read(model, window, cache)  # (B, V)
         drawn = choose(logits, settings, generator)  # (B,)
 
         # A sequence that has ended repeats its last token, so that all sequences stay equally long.
@@ -330,17 +330,21 @@ def read_once(prompt: Tensor, times: int, model: GPT, cache: list[KVCache] | Non
     return prompt.expand(times, -1)
 
 
-def unchecked(model: GPT) -> Callable:
-    """Return `GPT.scores`, or the model itself if its call may do more: a subclass, a compiled model, hooks."""
-    is_plain = type(model) is GPT and "forward" not in vars(model)
-    return model.scores if is_plain and not (model._forward_hooks or model._forward_pre_hooks) else model
-
-
-def read(scores: Callable, window: Tensor, cache: list[KVCache] | None) -> Tensor:
+def read(model: GPT, window: Tensor, cache: list[KVCache] | None) -> Tensor:
     """The scores for the next token after a window (B, N) of at most context_length tokens: (B, V)."""
     # Only the tokens that the cache does not hold have to be read.
-    unread = window if cache is None else window[:, cache[0].length :]  # (B, T)
-    return scores(unread, cache=cache)[:, -1]
+    start = 0 if cache is None else cache[0].length
+    unread = window[:, start:]  # (B, T)
+    if has_own_forward(model):
+        return model(unread, cache=cache)[:, -1]
+    # As forward does it, without its checks, and with scores for the last position only.
+    return model.head(model.hidden_states(unread, start, cache)[:, -1])  # (B, V)
+
+
+def has_own_forward(model: GPT) -> bool:
+    """Whether calling the model does more than `GPT.forward`: a subclass, a replaced method, hooks."""
+    replaced = type(model).forward is not GPT.forward or "forward" in vars(model)
+    return replaced or bool(model._forward_hooks or model._forward_pre_hooks)
 
 
 def choose(logits: Tensor, settings: dict, generator: torch.Generator | None) -> Tensor:
@@ -374,12 +378,12 @@ def next_logits(model: GPT, sequence: Tensor, cache: list[KVCache] | None = None
         raise ValueError(f"sequence must be a tensor of token ids (B, N); got {got}")
     context_length = model.config.context_length
     sequence = sequence.to(model.head.weight.device)
-    model.check_cache(cache)
+    start = model.check_cache(cache)
     # Too long: only the last tokens are read. Each has a new position, so the cache is of no use any more.
     if sequence.size(1) > context_length:
-        sequence, cache = sequence[:, -context_length:], None
+        sequence, cache, start = sequence[:, -context_length:], None, 0
     with evaluating(model.modules()):
-        return read(model, sequence, cache)
+        return model(sequence[:, start:], cache=cache)[:, -1]
 
 
 def complete(model: GPT, tokenizer: Tokenizer, text: str, max_new_tokens: int = 50, **settings) -> str:

@@ -135,5 +135,5 @@ def test_a_table_says_which_cells_of_a_chapter_differ_on_a_machine(tmp_path, cap
 
 
 def test_the_time_limit_is_the_last_one_that_is_given():
-    assert machines.time_limit([]) == 900
+    assert machines.time_limit([]) == 2_000
     assert machines.time_limit(["--nbval-cell-timeout=60"]) == 60

@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import math
 import random
 import re
 
@@ -189,6 +190,32 @@ def test_no_reader_sees_a_binding():
     text = "It has 12<!--=L--> layers.<!--: L = 12 -->"
     assert prose.without_bindings(text) == "It has 12 layers."
     assert [number.text for number in prose.numbers(text)] == ["12"]
+
+
+ROW = {"z": [2.0, 1.0, 0.5], "tau": 2, "V": 3, "i": 1, "j": 3}
+EXPONENTIALS = [math.exp(z / 2) for z in ROW["z"]]
+ROW["p"] = [e / sum(EXPONENTIALS) for e in EXPONENTIALS]
+
+
+@pytest.mark.parametrize(
+    "formula, letters, wrong",
+    [
+        (r"H = -\sum_{i=1}^{V} p_i \log_2 p_i", {"V": 3, "p": [0.5, 0.25, 0.25], "H": 1.5},
+         [("-", ""), ("i=1", "i=2"), ("log_2", "ln"), ("log_2", "log_3"), ("log_2 p_i", "log_2 p_j")]),
+        (r"L = -\frac{1}{N} \sum_{n=1}^{N} \ln p_n", {"N": 2, "p": [0.5, 0.25], "L": 1.5 * math.log(2)},
+         [("1}{N", "2}{N"), ("n=1", "n=2"), ("-", "")]),
+        (r"p_i = \frac{e^{z_i/\tau}}{\sum_{j=1}^{V} e^{z_j/\tau}}", ROW,
+         [("z_i", "z_2"), ("z_j", "2z_j"), ("i/", "i-")]),
+        (r"\frac{p_i}{p_j} = e^{(z_i - z_j)/\tau} = \left(e^{z_i - z_j}\right)^{1/\tau}", ROW,
+         [("1/", "2/"), ("(z_i - z_j)/", "(z_i + z_j)/"), ("{p_j}", "{p_i}")]),
+    ],
+)  # fmt: skip
+def test_sums_and_rows_are_computed(formula, letters, wrong):
+    prose.check_formula(formula, {}, letters)
+    for old, new in wrong:
+        assert formula.count(old) >= 1
+        with pytest.raises(ValueError):
+            prose.check_formula(formula.replace(old, new, 1), {}, letters)
 
 
 def test_a_displayed_formula_is_bound_on_the_next_line():

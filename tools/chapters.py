@@ -71,7 +71,7 @@ def run(path: Path) -> None:
         notebook.cells.insert(question.behind + 1, asking)
     # A stream is cut into pieces at places that depend on timing, so the pieces are joined.
     where = {"metadata": {"path": str(ROOT)}}
-    NotebookClient(notebook, timeout=900, coalesce_streams=True, resources=where).execute()
+    NotebookClient(notebook, timeout=2_000, coalesce_streams=True, resources=where).execute()
     for cell in notebook.cells:
         cell.metadata.pop(NUMBERS, None)
     for question, asking in asked:

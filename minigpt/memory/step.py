@@ -239,9 +239,9 @@ def training_memory(
             16 bits or attention dropout with "fused" on a CPU, where there is no such kernel, and fp16
             on a CPU. The message names the argument, its value and what would be right.
 
-    On a CPU, saved activations are PyTorch's to the byte. The peak is its allocator's within 0.1 % and a thousand
+    On a CPU, saved activations are PyTorch's to the byte. The peak is its allocator's within 0.1 % and two thousand
     bytes: numbers that stand alone and gradients as wide as a bias are left out, which in a model of a few
-    thousand parameters can be 1 %. That holds where no library allocates for itself: oneDNN does so in products of 16
+    thousand parameters can be 2 %. That holds where no library allocates for itself: oneDNN does so in products of 16
     bits, and the fused attention in backward, which shows where the vocabulary is small. For device="cuda" it was
     tested with a GPU's operators called by name in a simulation, not on a GPU; step.toml says at `fused` which
     kernels these are. Measured with PyTorch 2.11, 2.13 and 2.14; in 2.6 a checkpointed block can need one more

@@ -216,9 +216,12 @@ LATEX = (
     (r"\{,\}", ""),
     (r"\\(?:cdot|times)", "*"),
     (r"\\ln\b", " ln "),
+    (r"\\log_2\b", " lb "),
+    (r"\\tau\b", " tau "),
+    (r"\\mathcal\{(\w)\}", r" \1 "),
     (r"\\text\{[^}]*\}|\\mathrm\{[^}]*\}", " "),
     (r"\\%", ""),
-    (r"([A-Za-z])_\{?(\w+)\}?", r"\1_\2"),
+    (r"([A-Za-z])_\{(\w+)\}", r"\1_\2"),
 )
 
 
@@ -229,6 +232,8 @@ def python_of(latex: str) -> str:
     'C*(V+T_max+L*(12*C+13)+2)'
     >>> python_of(r"\frac{1}{\sqrt{2L}}")
     '((1)/(sqrt(2*L)))'
+    >>> python_of(r"p_1 \log_2 p_1 - e^{z_1/\tau}")
+    'p_1*lb(p_1)-e**(z_1/tau)'
     """
     text = latex
     for pattern, replacement in LATEX:
@@ -239,26 +244,67 @@ def python_of(latex: str) -> str:
     text = re.sub(r"\\sqrt\s*\{([^{}]*)\}", r" sqrt(\1)", text)
     text = re.sub(r"\^\{([^{}]*)\}", r"**(\1)", text).replace("^", "**")
     text = text.replace("²", "**2").replace("³", "**3").replace("·", "*").replace("×", "*").replace("−", "-")
-    tokens = re.findall(r"\d[\d,]*(?:\.\d+)?|sqrt|ln|[A-Za-z](?:_\w+)?|\*\*|[-+*/()]|\S", text)
+    tokens = re.findall(r"\d[\d,]*(?:\.\d+)?|sqrt|ln|lb|tau|[A-Za-z](?:_\w+)?|\*\*|[-+*/()]|\S", text)
     parts: list[str] = []
     for token in tokens:
         token = token.replace(",", "") if token[0].isdigit() else token
         factor = re.match(r"[\w(]", token)
-        if parts and factor and re.search(r"[\w)]$", parts[-1]) and parts[-1] not in ("sqrt", "ln"):
+        if parts and factor and re.search(r"[\w)]$", parts[-1]) and parts[-1] not in FUNCTIONS:
             parts.append("*")
         parts.append(token)
-    return re.sub(r"\bln\*?(\w+)", r"ln(\1)", "".join(parts))
+    return re.sub(r"\b(ln|lb)\*?(\w+)", r"\1(\2)", "".join(parts))
+
+
+#: The functions that a formula may name: sqrt, and the logarithms to the bases e and 2.
+FUNCTIONS = {"sqrt": math.sqrt, "ln": math.log, "lb": math.log2}
+SUM = re.compile(r"\\sum_\{([a-z])=1\}\^\{?(\w)\}?")
+
+
+def written_out(latex: str, names: Mapping[str, object]) -> str:
+    r"""Write a formula without sums and indices: the upper end of a sum, and what an index is, are in `names`.
+
+    >>> written_out(r"p_i = \sum_{j=1}^{V} z_j", {"V": 2, "i": 3, "p": [5, 6, 7]})
+    'p_3 = (( z_1) + ( z_2))'
+    """
+    while (found := SUM.search(latex)) and isinstance(names.get(found[2]), int):
+        index, last = found[1], names[found[2]]
+        end, depth = found.end(), 0
+        while end < len(latex) and depth >= 0:
+            depth += {"{": 1, "}": -1}.get(latex[end], 0)
+            end += depth >= 0
+        body = latex[found.end() : end]
+        terms = [re.sub(rf"_{index}(?!\w)", f"_{number}", body) for number in range(1, last + 1)]
+        latex = latex[: found.start()] + "(" + " + ".join(f"({term})" for term in terms) + ")" + latex[end:]
+    indices = {name: value for name, value in names.items() if isinstance(value, int) and len(name) == 1}
+    return re.sub(
+        r"([A-Za-z])_([a-z])(?!\w)",
+        lambda m: f"{m[1]}_{indices[m[2]]}" if m[2] in indices and is_row(names.get(m[1])) else m[0],
+        latex,
+    )
+
+
+def is_row(value: object) -> bool:
+    """Whether a value is a row of numbers, which indices count from 1."""
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def value_of(letter: str, names: Mapping[str, object]) -> object:
+    """The value of a letter; z_2 is the second of the row z, and e, if nothing else has that name, Euler's number."""
+    row, _, number = letter.partition("_")
+    if letter not in names and number.isdecimal() and is_row(names.get(row)):
+        return names[row][int(number) - 1]
+    return names.get("e", math.e) if letter == "e" else names[letter]
 
 
 def side_value(latex: str, names: Mapping[str, object]) -> float | None:
     """The value of one side of a formula; None if it is not plain arithmetic, or has a letter without a value."""
-    source = python_of(latex)
     try:
+        source = python_of(latex)
         letters = {n.id for n in ast.walk(ast.parse(source, mode="eval")) if isinstance(n, ast.Name)}
-        values = {"sqrt": math.sqrt, "ln": math.log} | {k: names[k] for k in letters - {"sqrt", "ln"}}
+        values = FUNCTIONS | {letter: value_of(letter, names) for letter in letters - FUNCTIONS.keys()}
         value = eval(source, {"__builtins__": {}}, values)
         return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-    except (SyntaxError, KeyError, TypeError, ValueError, NameError, ZeroDivisionError, OverflowError):
+    except (SyntaxError, KeyError, IndexError, TypeError, ValueError, NameError, ZeroDivisionError, OverflowError):
         return None
 
 
@@ -275,9 +321,10 @@ def check_formula(latex: str, names: Mapping[str, object], value: object = None)
     """
     further = next((v for v in (value if isinstance(value, tuple) else (value,)) if isinstance(v, Mapping)), {})
     target = next((v for v in (value if isinstance(value, tuple) else (value,)) if isinstance(v, int | float)), None)
-    bare = latex.strip("$").strip().rstrip(".,")
+    letters = {**names, **further}
+    bare = written_out(latex.strip("$").strip().rstrip(".,"), letters)
     relations, sides = RELATION.findall(bare), RELATION.split(bare)
-    values = [side_value(side, {**names, **further}) for side in sides]
+    values = [side_value(side, letters) for side in sides]
     known = [(side, v) for side, v in zip(sides, values, strict=True) if v is not None]
     if target is not None:
         known.append(("the value it is bound to", target))
