@@ -48,6 +48,8 @@ bench: .venv/test.done
 	$(BIN)/python benchmarks/attention_speed.py
 	$(BIN)/python benchmarks/training_speed.py
 	$(BIN)/python benchmarks/decode_speed.py
+	$(BIN)/python benchmarks/page_model.py
+	$(BIN)/python benchmarks/quantization.py
 
 clean:
 	rm -rf _build .venv
