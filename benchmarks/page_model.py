@@ -2,7 +2,8 @@
 
 The model that comes with the package, as the page's file in 8 bits, is read by minigpt/browser/worker.js in headless
 Chromium. The file's bytes are there and the worker runs when the clock starts. First it stops at the first token of a
-text, then at each of the others: the median of their distances is the time for a token. Every run has a new page.
+text, then at each of the others: the median of their distances is the time for a token, in steps of 0.1 ms as
+Chromium's clock goes. Every run has a new page.
 
 Chromium's processor throttling at 4 (roughly a phone) does not reach a worker. So there the worker's code runs on the
 page's own thread, with a stand-in for what a worker calls `self`; the same without throttling says what that changes.
