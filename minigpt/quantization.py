@@ -40,8 +40,8 @@ def quantize(weight: Tensor) -> tuple[Tensor, Tensor]:
     if weight.dim() != 2 or not weight.isfinite().all():
         raise ValueError(f"weight must be a matrix of finite numbers; got {tuple(weight.shape)}, finite or not")
     weight = weight.detach().float()
-    scales = weight.abs().amax(1) / 127  # (rows,)
-    numbers = (weight / scales.clamp(min=torch.finfo(torch.float32).tiny)[:, None]).round()  # (rows, columns)
+    scales = weight.abs().amax(1) / 127
+    numbers = (weight / scales.clamp(min=torch.finfo(torch.float32).tiny)[:, None]).round()
     return numbers.to(torch.int8), scales
 
 
@@ -83,6 +83,10 @@ def page_file(model: GPT, tokenizer: Tokenizer) -> bytes:
         "config": json.dumps(asdict(model.config)),
         "tokenizer": json.dumps(json.loads(tokenizer.to_str()), separators=(",", ":"), ensure_ascii=False),
     }
-    body = save(tensors)
-    begin = 8 + int.from_bytes(body[:8], "little")
-    return save(tensors, {**facts, "crc32": str(zlib.crc32(body[begin:]))})
+    # The library would write the facts in any order; the same model shall always give the same bytes.
+    saved = save(tensors)
+    begin = 8 + int.from_bytes(saved[:8], "little")
+    facts["crc32"] = str(zlib.crc32(saved[begin:]))
+    header = json.dumps({"__metadata__": facts, **json.loads(saved[8:begin])}, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + saved[begin:]

@@ -19,6 +19,10 @@ CELLS = [
     "explorer",
     "kept = (explorer.probabilities > 0).sum().item()\nprint(f'read: {explorer.temperature} {explorer.top_k} {kept}')",
     "explorer.temperature, explorer.top_k, explorer.text = 0.25, 33, 1",
+    "from minigpt import CONFIGS, GPT\n"
+    "from minigpt.widgets import Playground\n"
+    "untrained = GPT(CONFIGS['mini'].but(vocab_size=1024))\n"
+    "Playground(untrained, tokenizer, max_new_tokens=9)",
 ]
 
 
@@ -94,6 +98,16 @@ def test_a_slider_is_read_and_set_by_python_cells(lab, browser):
     page.wait_for_function(
         "document.querySelectorAll('.jp-CodeCell')[1].querySelector('.jp-OutputArea-output')?.innerText.trim() === "
         "'read: 0.29 1 1'",
+        timeout=30_000,
+    )
+
+    # A model that was made here writes in the page: its weights come from the kernel.
+    playground = page.locator(".mgw").nth(1)
+    playground.scroll_into_view_if_needed()
+    playground.get_by_role("button", name="Write", exact=True).click()
+    page.wait_for_function(
+        "document.querySelectorAll('.mgw')[1].dataset.state === 'written'"
+        " && document.querySelectorAll('.mgw')[1].querySelectorAll('.mgw-piece').length === 9",
         timeout=30_000,
     )
     assert not re.search(r"Error", page.locator(".jp-Notebook").inner_text())

@@ -18,7 +18,7 @@ from minigpt.model import KVCache
 from minigpt.quantization import VERSION, dequantize, dequantized, page_file, quantize
 from minigpt.sampling import RandomNumbers, generate
 from minigpt.tokenizer import END_OF_TEXT, train_tokenizer
-from minigpt.widgets.explorer import bundle
+from minigpt.widgets.explorer import bundle, token_text
 
 SHIPPED = pretrained.WEIGHTS / "shakespeare"
 TEXTS = [
@@ -310,7 +310,7 @@ def test_the_worker_reads_writes_and_stops(browser, shipped_pair):
         worker.onmessage = ({ data }) => {
           window.answers.push(data);
           if (data.token !== undefined && answers.filter((a) => a.token !== undefined).length === window.stopAt) {
-            worker.postMessage({ id: 99, name: "stop" });
+            worker.postMessage({ id: 99, name: "stop", writer: data.id });
           }
         };
         window.ask = (request, ends) => new Promise((resolve) => {
@@ -334,18 +334,28 @@ def test_the_worker_reads_writes_and_stops(browser, shipped_pair):
         file,
     )
     assert loaded["config"] == asdict(model.config)
+    assert loaded["names"] == [token_text(tokenizer, token) for token in range(model.config.vocab_size)]
     how = {"temperature": 0.8, "maxNewTokens": 20, "seed": 5}
     assert ask({"id": 3, "name": "write", "prompt": "ROMEO:\n", "settings": how})["text"] == ""
-    answers = page.evaluate("answers.filter((a) => a.id === 3).map(({ token, text, prompt }) => [token, text, prompt])")
+    answers = page.evaluate("answers.filter((a) => a.id === 3).map(({ token, text, tokens }) => [token, text, tokens])")
     ids = tokenizer.encode("ROMEO:\n").ids
     ours = [int(t) for t in generate(model, ids, 20, temperature=0.8, seed=5, progress=False)]
-    assert [p["token"] for p in answers[0][2]] == ids and [token for token, *_ in answers[1:-1]] == ours
+    assert answers[0][2] == ids and [token for token, *_ in answers[1:-1]] == ours
     assert "".join(text for _, text, _ in answers[1:-1]) == tokenizer.decode(ours)
     # Stop: the message is read before the next token but one.
     page.evaluate("window.answers = []; window.stopAt = 7;")
     stopped = ask({"id": 4, "name": "write", "prompt": "", "settings": {**how, "maxNewTokens": 10_000}})
     assert stopped["stopped"] and 7 <= page.evaluate("answers.filter((a) => a.token !== undefined).length") <= 8
     seen = ask({"id": 5, "name": "look", "tokens": ids})
-    assert seen["seen"] == len(ids) and len(seen["weights"]) == model.config.n_layers
+    assert seen["tokens"] == ids and len(seen["weights"]) == model.config.n_layers == len(seen["lens"]) - 1
+    # Two texts at once: each gets its own tokens.
+    both = page.evaluate(
+        """(asked) => Promise.all(asked.map((request) => ask(request))).then(() =>
+          asked.map(({ id }) => answers.filter((a) => a.id === id && a.token !== undefined).map((a) => a.token)))""",
+        [{"id": n, "name": "write", "prompt": "ROMEO:\n", "settings": {**how, "seed": n}} for n in (7, 8)],
+    )
+    for seed, tokens in zip((7, 8), both, strict=True):
+        ours = [int(t) for t in generate(model, ids, 20, temperature=0.8, seed=seed, progress=False)]
+        assert tokens == ours
     assert "error" in ask({"id": 6, "name": "write", "prompt": None, "settings": how})
     page.close()

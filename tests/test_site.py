@@ -22,6 +22,7 @@ from watched import Watched
 CHAPTERS = (
     *("book/01_attention", "book/02_gpt", "book/03_parameters"),
     *("book/04_memory", "book/05_training", "book/06_sampling", "book/07_gpt2"),
+    "book/08_playground",
 )
 PAGES = ("book/index", *CHAPTERS, "book/glossary", "lessons/homework", "book/bibliography", "search", "genindex")
 pages = pytest.mark.parametrize("page", PAGES)

@@ -18,8 +18,8 @@ class Watched:
         if not request.url.startswith((self.address, "data:", "blob:")):
             self.wrong.append(f"outside: {request.url}")
 
-    def open(self, name):
-        self.page.goto(f"{self.address}/{name}.html")
+    def open(self, name, fragment=""):
+        self.page.goto(f"{self.address}/{name}.html{fragment}")
         self.page.wait_for_load_state("networkidle")
         if not self.scripts:
             return self.page

@@ -1,6 +1,7 @@
 """What the site needs beyond Jupyter Book: one repository setting, chapters that can be left out, widgets that
 live without a kernel, MathJax and a social card of its own."""
 
+import base64
 import json
 import os
 import re
@@ -19,7 +20,9 @@ from sphinx.errors import ConfigError, ExtensionError
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import docname_join
 
+from minigpt import pretrained
 from minigpt.page.prose import without_bindings
+from minigpt.quantization import page_file
 
 #: Overrides `repository: url:` of _config.yml for one build.
 REPOSITORY_VARIABLE = "MINIGPT_REPOSITORY"
@@ -155,6 +158,21 @@ def write_assets(app: Sphinx, error) -> None:
         else:
             shutil.copy(source / part, target)
     draw_social_card(static / "social-card.png")
+    write_models(static / "models")
+
+
+def write_models(folder: Path) -> None:
+    """Write the models that the pages can run, each twice: to be fetched, and as a script that registers the bytes,
+    because from a folder on disk a page can fetch nothing."""
+    folder.mkdir(exist_ok=True)
+    for weights in sorted(pretrained.WEIGHTS.iterdir()):
+        if not (weights / "config.json").is_file():
+            continue
+        file = page_file(pretrained.load(weights), pretrained.load_tokenizer(weights))
+        (folder / f"{weights.name}.bin").write_bytes(file)
+        text = base64.b64encode(file).decode()
+        script = f'(globalThis.minigptModels ??= {{}})["{weights.name}"] = "{text}";'
+        (folder / f"{weights.name}.js").write_text(script, encoding="ascii")
 
 
 def draw_social_card(path: Path) -> None:

@@ -6,11 +6,63 @@
   const STATE = 'script[type="application/vnd.jupyter.widget-state+json"]';
   const VIEW = 'script[type="application/vnd.jupyter.widget-view+json"]';
 
-  /** What anywidget gives a front end, over a state of our own. */
+  /** Where this script is, and beside it the models' files. */
+  const STATIC = new URL(".", document.currentScript.src || location.href);
+
+  /** The bytes of a model that comes with the course, from the site; `progress` hears how many have come. */
+  const fileOf = async (name, progress) => {
+    if (!name) throw new Error("This model is only in the notebook: open the chapter in Colab, Binder or Jupyter.");
+    if (location.protocol === "file:") return scriptFileOf(name);
+    const address = new URL(`models/${name}.bin`, STATIC);
+    const lost = "The model's file could not be fetched. Try again when there is a connection.";
+    let response;
+    try {
+      // The browser asks whether its copy is still good; without a connection it takes the copy.
+      response = await fetch(address, { cache: "no-cache" }).catch(() => fetch(address, { cache: "force-cache" }));
+      if (!response.ok) throw new Error(response.statusText);
+      const total = Number(response.headers.get("content-length")) || 4e6;
+      const chunks = [];
+      let come = 0;
+      for (const reader = response.body.getReader(); ;) {
+        const { done, value } = await reader.read();
+        if (done) break;
+        chunks.push(value);
+        progress((come += value.length), Math.max(total, come));
+      }
+      return await new Blob(chunks).arrayBuffer();
+    } catch (error) {
+      throw new Error(`${lost} (${error.message})`, { cause: error });
+    }
+  };
+
+  /** The same from a folder on disk, where nothing can be fetched: from a script that registers the bytes. */
+  const scriptFileOf = (name) =>
+    new Promise((resolve, reject) => {
+      const script = document.createElement("script");
+      script.src = new URL(`models/${name}.js`, STATIC);
+      script.addEventListener("load", () => {
+        resolve(Uint8Array.from(atob(globalThis.minigptModels[name]), (letter) => letter.charCodeAt(0)).buffer);
+        delete globalThis.minigptModels[name];
+        script.remove();
+      });
+      script.addEventListener("error", () => reject(new Error(`The model's file is missing: ${script.src}`)));
+      document.head.append(script);
+    });
+
+  /** What anywidget gives a front end, over a state of our own. The site answers for the kernel. */
   const modelOf = (state) => {
     const heard = new Map();
-    const tell = (event) => [...(heard.get(event) ?? [])].forEach((callback) => callback());
+    const tell = (event, ...what) => [...(heard.get(event) ?? [])].forEach((callback) => callback(...what));
+    const answer = (content, buffers = []) => tell("msg:custom", content, buffers);
     return {
+      isStored: true,
+      send({ ask }) {
+        if (ask !== "model") return;
+        fileOf(state.model_name, (...bytes) => answer({ progress: bytes })).then(
+          (buffer) => answer({ model: true }, [new DataView(buffer)]),
+          (error) => answer({ error: error.message }),
+        );
+      },
       get: (trait) => state[trait],
       set(trait, value) {
         if (state[trait] === value) return;

@@ -106,8 +106,8 @@ class MultiHeadAttention {
     this.output = new Linear(weights, `${name}.output`, C, C, bias);
   }
 
-  /** With `kept`, an array, the weights (H, T, S) are pushed to it, too. */
-  forward(x, cache, kept = null) {
+  /** With `looked`, an array, the weights (H, T, S) are pushed to it, too. */
+  forward(x, cache, looked = null) {
     const { heads: H, width: C } = this;
     const D = C / H;
     const T = x.length / C;
@@ -133,7 +133,7 @@ class MultiHeadAttention {
         gather(row, cache.values, h * D, C, D, merged, t * C + h * D);
       }
     }
-    if (kept) kept.push(weights);
+    if (looked) looked.push(weights);
 
     // 4. Mix.
     return this.output.forward(merged); // (T, C)
@@ -202,8 +202,8 @@ class Block {
     this.feedForward = new FeedForward(weights, `${name}.feed_forward`, config);
   }
 
-  forward(x, cache, kept = null) {
-    x = sum(x, this.attention.forward(this.norm1.forward(x), cache, kept)); // (T, C)
+  forward(x, cache, looked = null) {
+    x = sum(x, this.attention.forward(this.norm1.forward(x), cache, looked)); // (T, C)
     return sum(x, this.feedForward.forward(this.norm2.forward(x))); // (T, C)
   }
 }
@@ -228,12 +228,21 @@ export class GPT {
   }
 
   /** The scores for what follows each of the tokens, (T, V). They continue what `cache` has read. */
-  forward(tokens, cache = this.newCache(), kept = null) {
+  forward(tokens, cache = this.newCache()) {
+    return this.head.forward(this.hiddenStates(tokens, cache)); // (T, V)
+  }
+
+  /** The scores for what follows the last of the tokens, (V,). */
+  nextLogits(tokens, cache = this.newCache()) {
+    return this.head.forward(this.hiddenStates(tokens, cache).slice(-this.config.d_model)); // (V,)
+  }
+
+  /** What the head reads, (T, C). Each layer's attention weights (H, T, S) are pushed to `looked`, if it is given. */
+  hiddenStates(tokens, cache, looked = null) {
     this.check(tokens, cache);
     let x = this.embed(tokens, cache[0].length); // (T, C)
-    this.blocks.forEach((block, i) => (x = block.forward(x, cache[i], kept)));
-    x = this.norm.forward(x); // (T, C)
-    return this.head.forward(x); // (T, V)
+    this.blocks.forEach((block, i) => (x = block.forward(x, cache[i], looked)));
+    return this.norm.forward(x); // (T, C)
   }
 
   /** What enters the first block, (T, C); `start` is the first position. */
@@ -270,9 +279,22 @@ export class GPT {
 
   /** Who looks at whom: for each of the L layers the weights of its heads, (H, T, T). */
   attentionWeights(tokens) {
-    const kept = [];
-    this.forward(tokens, this.newCache(), kept);
-    return kept;
+    const looked = [];
+    this.hiddenStates(tokens, this.newCache(), looked);
+    return looked;
+  }
+
+  /** What the model would say if it ended earlier: the next token's scores after 0, 1, ... L blocks, (V,) each. */
+  logitLens(tokens) {
+    const [cache, C] = [this.newCache(), this.config.d_model];
+    const scores = (x) => this.head.forward(this.norm.forward(x.slice(-C))); // (V,)
+    let x = this.embed(tokens, 0); // (T, C)
+    const said = [scores(x)];
+    this.blocks.forEach((block, i) => {
+      x = block.forward(x, cache[i]); // (T, C)
+      said.push(scores(x));
+    });
+    return said;
   }
 }
 

@@ -57,6 +57,20 @@ export function nextTokenProbabilities(logits, settings = {}, order = ascending(
   return softmax(scores);
 }
 
+/** Which cut rules out each token: "top-k", "top-p", "min-p", or undefined for those that can be drawn. */
+export function cutsOf(logits, { temperature, topK, topP, minP }) {
+  const order = ascending(logits);
+  const cuts = { "top-k": { topK }, "top-p": { topK, topP }, "min-p": { topK, topP, minP } };
+  const reasons = Array.from({ length: logits.length });
+  for (const [cut, settings] of Object.entries(cuts)) {
+    const probabilities = nextTokenProbabilities(logits, { temperature, ...settings }, order);
+    probabilities.forEach((p, id) => {
+      if (p === 0) reasons[id] ??= cut;
+    });
+  }
+  return reasons;
+}
+
 /** -Σ p·log₂ p, in bits. */
 export function entropyBits(probabilities) {
   let bits = 0;
@@ -101,13 +115,13 @@ export function drawer(probabilities, random) {
  * @param settings temperature, topK, topP, minP, maxNewTokens, seed (a whole number), stop (ids)
  */
 export function* generate(model, prompt, { maxNewTokens, seed, stop = [], ...knobs }) {
-  const { context_length, vocab_size: V } = model.config;
+  const { context_length } = model.config;
   const random = randomNumbers(seed);
   let window = prompt.slice(-context_length); // of its own
   let cache = model.newCache();
   let unread = [...window];
   for (let n = 0; n < maxNewTokens; n++) {
-    const logits = model.forward(unread, cache).slice(-V); // (V,)
+    const logits = model.nextLogits(unread, cache); // (V,)
     const probabilities = nextTokenProbabilities(logits, knobs);
     const token = knobs.temperature === 0 ? probabilities.indexOf(1) : drawer(probabilities, random)();
     window.push(token);

@@ -85,6 +85,14 @@ export class Tokenizer {
     return this.special.has(name) ? new Uint8Array() : Uint8Array.from(name, (character) => BYTES.get(character));
   }
 
+  /** How a token is shown: its text, or its name in the vocabulary where it is only a part of a character. */
+  shown(id) {
+    const name = this.names[id];
+    if (name === undefined) return `<token ${id}>`;
+    const text = this.decode([id]);
+    return text === "" || text.includes("\ufffd") ? name : text;
+  }
+
   /** The text of ids; where bytes make no character, there is a replacement character. */
   decode(ids) {
     const piece = this.stream();

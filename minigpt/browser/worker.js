@@ -1,7 +1,7 @@
 // The model in a worker of the browser: the page asks, and stays free to scroll while the model reads and writes.
 //
 // A request is { id, name, ... }. Each answer carries its id: { id, ... } while it goes on; the last one has `done`,
-// and `error`, a sentence, if it came to nothing. A new text, or "stop", ends the one that is being written.
+// and `error`, a sentence, if it came to nothing.
 import { GPT } from "./model.js";
 import { readPageFile } from "./quantization.js";
 import { generate } from "./sampling.js";
@@ -9,42 +9,58 @@ import { Tokenizer } from "./tokenizer.js";
 
 let model = null;
 let tokenizer = null;
-/** The id of the request whose text is being written. */
-let writing = null;
+/** The ids of the requests whose texts are being written. */
+const writing = new Set();
+
+/** The tokens of a text, of which an empty one has the end of the text before. */
+function tokensOf(text) {
+  const ids = tokenizer.encode(text);
+  return ids.length ? ids : [tokenizer.endOfText];
+}
 
 const requests = {
   /** Take a model from the bytes of its file. */
   load({ buffer }) {
     const { config, weights, tokenizer: description } = readPageFile(buffer);
     [model, tokenizer] = [new GPT(config, weights), new Tokenizer(description)];
-    return { config };
+    return { config, names: Array.from({ length: config.vocab_size }, (_, id) => tokenizer.shown(id)) };
   },
 
-  /** Continue a text: first the tokens of the prompt, then each new one with what it was drawn from. */
+  /** Continue a text: first the tokens of the prompt, then each new one with the scores it was drawn from. */
   async write({ id, prompt, settings }) {
-    const ids = tokenizer.encode(prompt);
-    if (ids.length === 0) ids.push(tokenizer.endOfText);
+    const tokens = tokensOf(prompt);
     const stop = settings.stopAtLineEnd ? tokenizer.encode("\n") : [];
-    writing = id;
-    self.postMessage({ id, prompt: ids.map((token) => ({ token, text: tokenizer.decode([token]) })) });
     const text = tokenizer.stream();
-    for (const { token, probabilities, logits } of generate(model, ids, { ...settings, stop })) {
-      self.postMessage({ id, token, text: text(token), probabilities, logits });
-      await messagesHaveArrived();
-      if (writing !== id) return { stopped: true };
+    writing.add(id);
+    self.postMessage({ id, tokens, texts: tokens.map(tokenizer.stream()) });
+    try {
+      for (const { token, logits } of generate(model, tokens, { ...settings, stop })) {
+        self.postMessage({ id, token, text: text(token), logits });
+        await messagesHaveArrived();
+        if (!writing.has(id)) return { text: text(), stopped: true };
+      }
+      return { text: text() };
+    } finally {
+      writing.delete(id);
     }
-    return { text: text() };
   },
 
-  stop() {
-    writing = null;
+  /** End the text of a request. */
+  stop({ writer }) {
+    writing.delete(writer);
     return {};
   },
 
-  /** Who looks at whom in a text of tokens: the last ones that the context holds. */
-  look({ tokens }) {
+  /** The scores for what follows a text. */
+  next({ prompt }) {
+    const tokens = tokensOf(prompt);
+    return { tokens, logits: model.nextLogits(tokens.slice(-model.config.context_length)) };
+  },
+
+  /** Who looks at whom in a text or its tokens, and what each layer would say; of the last ones in the context. */
+  look({ prompt, tokens = tokensOf(prompt) }) {
     const seen = tokens.slice(-model.config.context_length);
-    return { seen: seen.length, weights: model.attentionWeights(seen) };
+    return { tokens: seen, weights: model.attentionWeights(seen), lens: model.logitLens(seen) };
   },
 };
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
+from pygments.lexer import Lexer
 from pygments.lexers import PythonLexer
 
 from minigpt.page.source import comment_tokens, find_source, has_own_line
@@ -222,8 +223,9 @@ def section_html(section: Section) -> str:
     return f'<li id="{section.anchor}"{kind}>{note}{code}</li>'
 
 
-def code_html(code: str, label: str) -> str:
-    marked = highlight(code, PythonLexer(stripnl=False, ensurenl=False), HtmlFormatter(nowrap=True))
+def code_html(code: str, label: str, lexer: Lexer | None = None) -> str:
+    lexer = lexer or PythonLexer(stripnl=False, ensurenl=False)
+    marked = highlight(code, lexer, HtmlFormatter(nowrap=True))
     marked = re.sub(r'<span class="(?:n|p|w|nn|bp|nb)">(.*?)</span>', r"\1", marked)  # these have no colour
     indent = min((len(line) - len(line.lstrip()) for line in code.splitlines() if line.strip()), default=0)
     return f'<pre tabindex="0" aria-label="Code of {label}" style="--indent:{indent}"><code>{marked}</code></pre>'

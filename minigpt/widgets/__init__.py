@@ -7,6 +7,7 @@ computations of a front end are in minigpt/browser, in a file named like the Pyt
 from minigpt.widgets.attention import AttentionExplorer
 from minigpt.widgets.memory import MemoryExplorer
 from minigpt.widgets.parameters import ParameterExplorer
+from minigpt.widgets.playground import Playground
 from minigpt.widgets.sampling import SamplingExplorer
 
-__all__ = ["AttentionExplorer", "MemoryExplorer", "ParameterExplorer", "SamplingExplorer"]
+__all__ = ["AttentionExplorer", "MemoryExplorer", "ParameterExplorer", "Playground", "SamplingExplorer"]

@@ -8,37 +8,16 @@ import {
   liveText,
   number,
   oncePerFrame,
+  overlay,
   percent,
   range,
   settingsOf,
   visible,
 } from "./controls.js";
+import { ownText } from "./engine.js";
+import { gridOf, inkOn, pictureOf, press, walkable } from "./heads.js";
 
 const TRAITS = ["layer", "head", "position"];
-const BLUE = { onLight: [0, 98, 170], onDark: [110, 190, 250] };
-
-/** Let the arrow keys walk over a grid of buttons, of which one at a time can be reached by Tab. */
-function walkable(container, buttons, columns) {
-  container.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
-    const here = buttons.indexOf(event.target.closest("button"));
-    const moves = {
-      ArrowLeft: here - 1,
-      ArrowRight: here + 1,
-      ArrowUp: here - columns,
-      ArrowDown: here + columns,
-      Home: 0,
-      End: buttons.length - 1,
-    };
-    if (here < 0 || !(event.key in moves)) return;
-    event.preventDefault();
-    const there = buttons[moves[event.key]];
-    if (there) {
-      there.focus();
-      there.click();
-    }
-  });
-}
 
 /** What stays as it is: the tokens, the layers, and where the weights of a head at a position are. */
 function dataOf(model) {
@@ -51,53 +30,6 @@ function dataOf(model) {
     return all.subarray(start, start + T);
   };
   return { tokens, layers, H, mapOf, weightsOf };
-}
-
-/** The blue that can be seen on the page: light text tells of a dark one. */
-function inkOn(el) {
-  const [red, green, blue] = getComputedStyle(el).color.match(/\d+/g);
-  return Math.max(red, green, blue) > 140 ? BLUE.onDark : BLUE.onLight;
-}
-
-/** A head's weights as a picture: a row for each token that looks, with more ink where it looks more. */
-function pictureOf({ tokens, weightsOf }, layer, head, ink) {
-  const T = tokens.length;
-  const canvas = element("canvas", { width: T, height: T, "aria-hidden": "true" });
-  const paint = canvas.getContext("2d");
-  const image = paint.createImageData(T, T);
-  tokens.forEach((_, row) =>
-    weightsOf(layer, head, row).forEach((weight, column) =>
-      image.data.set([...ink, 255 * weight], 4 * (row * T + column)),
-    ),
-  );
-  paint.putImageData(image, 0, 0);
-  return canvas;
-}
-
-/** All heads, a row for each layer: pictures to choose from. */
-function gridOf(model, data, ink) {
-  const heads = range(1, data.H);
-  const mapButton = (layer, head) => {
-    const attributes = { type: "button", class: "mgw-map", "aria-label": `layer ${layer}, head ${head}` };
-    const button = element("button", attributes, pictureOf(data, layer, head, ink));
-    button.addEventListener("click", () => {
-      model.set("layer", layer);
-      assign(model, "head", head);
-    });
-    return button;
-  };
-  const rows = data.layers.map((layer) => heads.map((head) => mapButton(layer, head)));
-  const label = (text) => element("span", { "aria-hidden": "true" }, text);
-  const grid = element(
-    "div",
-    { class: "mgw-maps", role: "group", "aria-label": "Choose a head" },
-    label(""),
-    ...heads.map((head) => label(`head ${head}`)),
-    ...rows.flatMap((row, i) => [label(`layer ${data.layers[i]}`), ...row]),
-  );
-  grid.style.setProperty("--columns", data.H);
-  walkable(grid, rows.flat(), data.H);
-  return { grid, maps: rows.flat() };
 }
 
 /** The text, token by token, each with the share of attention that it gets. */
@@ -116,15 +48,19 @@ function lineOf(model, tokens) {
   return { line, chips, shares };
 }
 
-/** The widget's elements in its frame, of which those that change come back. */
-function build(root, model, data, ink) {
-  const { grid, maps } = gridOf(model, data, ink);
+/** The widget's elements in a place for them, of which those that change come back. */
+function build(place, model, data, ink) {
+  const choose = (layer, head) => {
+    model.set("layer", layer);
+    assign(model, "head", head);
+  };
+  const picture = (layer, head) => pictureOf(data.tokens.length, (row) => data.weightsOf(layer, head, row), ink);
+  const { grid, maps } = gridOf(data.layers, data.H, picture, choose);
   const { line, chips, shares } = lineOf(model, data.tokens);
   const title = element("p", { class: "mgw-headline" });
   const summary = element("p", { class: "mgw-summary" });
-  const spoken = liveText();
-  root.append(element("div", { class: "mgw-columns" }, grid, element("div", {}, title, line, summary)), spoken.node);
-  return { maps, chips, shares, title, summary, spoken };
+  place.replaceChildren(element("div", { class: "mgw-columns" }, grid, element("div", {}, title, line, summary)));
+  return { maps, chips, shares, title, summary };
 }
 
 /** What there is to see of a head at a position, in numbers and words. */
@@ -142,15 +78,7 @@ function compute({ tokens, mapOf, weightsOf }, { layer, head, position }) {
   };
 }
 
-/** Mark one of several buttons as the chosen one, which is also the one that Tab reaches. */
-function press(buttons, chosen) {
-  buttons.forEach((button, i) => {
-    button.setAttribute("aria-pressed", i === chosen);
-    button.tabIndex = i === chosen ? 0 : -1;
-  });
-}
-
-function draw({ maps, chips, shares, ...view }, { map, position, weights, title, summary }) {
+function draw({ maps, chips, shares, ...view }, spoken, { map, position, weights, title, summary }) {
   view.title.textContent = title;
   press(maps, map);
   press(chips, position);
@@ -161,19 +89,51 @@ function draw({ maps, chips, shares, ...view }, { map, position, weights, title,
     shares[i].textContent = i > position ? "" : `${number(100 * weights[i])}\u00a0%`;
   });
   view.summary.textContent = summary;
-  view.spoken.say(`${title}: ${summary}`);
+  spoken.say(`${title}: ${summary}`);
+}
+
+/** Show a model's tokens and heads in a place; returns a function that ends it. */
+function show(place, model, spoken, ink) {
+  const listen = listener(model);
+  const data = dataOf(model);
+  const view = build(place, model, data, ink);
+  const redraw = () => draw(view, spoken, compute(data, settingsOf(model, TRAITS)));
+  listen.on(TRAITS, oncePerFrame(redraw));
+  redraw();
+  return listen.stop;
+}
+
+/** The widget's model with the heads over another text, which the kernel knows nothing of. */
+function over(model, { tokens, weights }, { config, names }) {
+  const all = new Float32Array(weights.flatMap((layer) => [...layer]));
+  const layers = range(1, config.n_layers);
+  return overlay(model, {
+    tokens: tokens.map((id) => names[id]),
+    layers,
+    n_heads: config.n_heads,
+    weights: new DataView(all.buffer),
+    layer: layers.includes(model.get("layer")) ? model.get("layer") : 1,
+    head: model.get("head"),
+    position: tokens.length - 1,
+  });
 }
 
 function render({ model, el }) {
-  const listen = listener(model);
-  const data = dataOf(model);
-  const view = build(frame(el, "Attention explorer"), model, data, inkOn(el));
-  const redraw = () => draw(view, compute(data, settingsOf(model, TRAITS)));
-  listen.on(TRAITS, oncePerFrame(redraw));
-  redraw();
+  const root = frame(el, "Attention explorer");
+  const place = element("div");
+  const spoken = liveText();
+  const ink = inkOn(el);
+  let stop = () => {};
+  const change = (shown) => {
+    stop();
+    stop = show(place, shown, spoken, ink);
+  };
+  if (model.get("runs")) root.append(ownText(model, "look", (answer, opened) => change(over(model, answer, opened))));
+  root.append(place, spoken.node);
+  change(model);
   return () => {
-    listen.stop();
-    view.spoken.stop();
+    stop();
+    spoken.stop();
   };
 }
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from minigpt.checks import check_size
 from minigpt.model import GPT, evaluating
+from minigpt.widgets.engine import Engine
 from minigpt.widgets.explorer import (
     MAX_STATE_BYTES,
-    Explorer,
     Refused,
     bundle,
     check_names,
@@ -22,7 +22,7 @@ from minigpt.widgets.explorer import (
 )
 
 
-class AttentionExplorer(Explorer):
+class AttentionExplorer(Engine):
     """A map of all heads, of which one is chosen, and the tokens, coloured by how much one of them looks at each.
 
     Args:
@@ -90,7 +90,10 @@ class AttentionExplorer(Explorer):
     def of(
         cls, model: GPT, tokenizer: Tokenizer, text: str, layers: Sequence[int] | None = None, **settings
     ) -> "AttentionExplorer":
-        """An explorer of a model's heads over a text: of all layers, or, counted from 1, of `layers=range(5, 9)`."""
+        """An explorer of a model's heads over a text: of all layers, or, counted from 1, of `layers=range(5, 9)`.
+
+        The reader can type a text of their own, too, for the page runs the model: then all layers are shown.
+        """
         ids = encoded(tokenizer, text)
         L = model.config.n_layers
         layers = check_layers(range(1, L + 1) if layers is None else layers)
@@ -101,7 +104,9 @@ class AttentionExplorer(Explorer):
             tokens = torch.tensor([ids], device=model.head.weight.device)
             weights = [layer[0] for layer in model.attention_weights(tokens)]
         chosen = [weights[layer - 1] for layer in layers]
-        return cls(chosen, [token_text(tokenizer, i) for i in ids], layers, **settings)
+        explorer = cls(chosen, [token_text(tokenizer, i) for i in ids], layers, **settings)
+        explorer.run_with(model, tokenizer)
+        return explorer
 
     @traitlets.validate("layer", "head", "position")
     def _in_range(self, proposal):

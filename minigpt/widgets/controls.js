@@ -91,6 +91,97 @@ export function assign(model, trait, value) {
   model.save_changes();
 }
 
+/** A model with some traits of its own; the others are those of the given one. `changed` hears when its own change. */
+export function overlay(model, own, changed = () => {}) {
+  const heard = new Map();
+  const isOwn = (event) => event.slice("change:".length) in own;
+  return {
+    get: (trait) => (trait in own ? own[trait] : model.get(trait)),
+    set(trait, value) {
+      if (!(trait in own)) return model.set(trait, value);
+      if (own[trait] === value) return;
+      own[trait] = value;
+      [...(heard.get(`change:${trait}`) ?? [])].forEach((callback) => callback());
+      changed(own);
+    },
+    save_changes: () => model.save_changes(),
+    on(event, callback) {
+      if (!isOwn(event)) return model.on(event, callback);
+      heard.set(event, (heard.get(event) ?? new Set()).add(callback));
+    },
+    off: (event, callback) => (isOwn(event) ? heard.get(event)?.delete(callback) : model.off(event, callback)),
+  };
+}
+
+/** 1, 2, ... 30, then in steps of about a twentieth, and at last the largest. */
+export function growing(largest) {
+  const steps = [];
+  for (let k = 1; k < largest; k += Math.max(1, Math.round(k / 20))) steps.push(k);
+  return [...steps, largest];
+}
+
+/** The sliders that bend a distribution over V tokens: what each is called, can be set to, and says. */
+export function knobs(V) {
+  const hundredths = (first, last) => range(first, last).map((n) => n / 100);
+  const off = (is, show) => (value) => (value === is ? "off" : show(value));
+  const decimals = (value) => number(value, 2);
+  return [
+    { trait: "temperature", label: "Temperature", values: hundredths(0, 200), show: decimals },
+    {
+      trait: "top_k",
+      label: "Top-k",
+      values: growing(V),
+      show: off(V, number),
+      toTrait: (k) => (k === V ? null : k),
+      fromTrait: (k) => Math.min(k ?? V, V),
+    },
+    {
+      trait: "top_p",
+      label: "Top-p",
+      values: hundredths(1, 100),
+      show: off(1, decimals),
+      fromTrait: (p) => p ?? 1,
+    },
+    {
+      trait: "min_p",
+      label: "Min-p",
+      values: hundredths(0, 100),
+      show: off(0, decimals),
+      fromTrait: (p) => p ?? 0,
+    },
+  ];
+}
+
+/** A button with a text. */
+export function button(text, clicked, attributes = {}) {
+  const made = element("button", { type: "button", ...attributes }, text);
+  made.addEventListener("click", clicked);
+  return made;
+}
+
+/** A box to tick for a trait that is true or false. */
+export function tick(model, listen, trait, label) {
+  const box = element("input", { type: "checkbox", "data-trait": trait });
+  const update = () => (box.checked = model.get(trait));
+  box.addEventListener("change", () => assign(model, trait, box.checked));
+  listen.on([trait], update);
+  update();
+  return element("label", {}, box, element("span", {}, label));
+}
+
+/** A field for the seed, a whole number from 0 to 2³¹ - 1. */
+export function seedField(model, listen) {
+  const field = element("input", { type: "number", min: 0, max: 2 ** 31 - 1, step: 1 });
+  const update = () => (field.value = model.get("seed"));
+  field.addEventListener("input", () => {
+    if (field.value !== "" && field.checkValidity()) assign(model, "seed", Number(field.value));
+  });
+  field.addEventListener("change", update); // what was no seed goes
+  listen.on(["seed"], update);
+  update();
+  return element("label", {}, element("span", {}, "Seed"), field);
+}
+
 /**
  * A labelled slider over a list of values.
  * @param values the list, or a function that returns it; a value set from Python may lie between

@@ -29,12 +29,16 @@ def bundle(name: str, folder: Path = FOLDER) -> str:
     """Make a front end a single JavaScript module: the files it imports come first, the import lines are removed.
 
     A widget carries its front end as a text in its state, and such a text can't import files. A file of data (.toml)
-    becomes an object of the name that it is imported by.
+    becomes an object of the name that it is imported by, and a module imported as "NAME.js?raw" a text, its source.
     """
     parts: dict[Path, str] = {}
 
     def collect(file: Path, data_name: str = ""):
         if file in parts:
+            return
+        if file.name.endswith("?raw"):
+            source = bundle(file.name.removesuffix("?raw"), file.parent)
+            parts[file] = f"const {data_name} = {json.dumps(source, ensure_ascii=False)};\n"
             return
         text = file.read_text(encoding="utf-8")
         if file.suffix == ".toml":
@@ -48,7 +52,7 @@ def bundle(name: str, folder: Path = FOLDER) -> str:
     return re.sub(r"^export (?!default)", "", "".join(parts.values()), flags=re.MULTILINE)
 
 
-IMPORT = re.compile(r'^import ([^;]*?) from "(\.\.?/[\w./]+)";\n', re.MULTILINE)
+IMPORT = re.compile(r'^import ([^;]*?) from "(\.\.?/[\w./?]+)";\n', re.MULTILINE)
 
 
 class Explorer(anywidget.AnyWidget):

@@ -2,104 +2,72 @@
 import { ascending, drawer, entropyBits, nextTokenProbabilities, randomNumbers } from "../browser/sampling.js";
 import {
   assign,
+  button,
   chooser,
   element,
   floats,
   frame,
   heading,
+  knobs,
   listener,
   liveText,
   number,
   oncePerFrame,
   percent,
   range,
+  seedField,
   settingsOf,
   slider,
   visible,
 } from "./controls.js";
+import { ownText } from "./engine.js";
 
 const DRAWS = 1000;
 const KNOBS = ["temperature", "top_k", "top_p", "min_p"];
 const SCALES = [0.1, 0.2, 0.5, 1]; // what a bar of full width can stand for
-const hundredths = (first, last) => range(first, last).map((n) => n / 100);
 
-/** 1, 2, ... 30, then in steps of about a twentieth, and at last V: everything. */
-function topKs(V) {
-  const steps = [];
-  for (let k = 1; k < V; k += Math.max(1, Math.round(k / 20))) steps.push(k);
-  return [...steps, V];
+/** A text: the scores after it, their order, and the tokens that have a row of their own. */
+function textOf(text, logits, ids, names) {
+  const isShown = new Uint8Array(logits.length);
+  for (const id of ids) isShown[id] = 1;
+  return { text, logits, order: ascending(logits), ids, names: names.map(visible), isShown };
 }
 
-/** What stays as it is: for each text its scores, their order, and the tokens that have a row of their own. */
+/** The texts that came with the widget. */
 function textsOf(model) {
   const V = model.get("vocab_size");
   const all = floats(model, "logits");
   return model.get("texts").map((text, i) => {
     const logits = Float64Array.from(all.subarray(i * V, (i + 1) * V));
-    const ids = model.get("shown_ids")[i];
-    const names = model.get("shown_tokens")[i].map(visible);
-    const isShown = new Uint8Array(V);
-    for (const id of ids) isShown[id] = 1;
-    return { text, logits, order: ascending(logits), ids, names, isShown };
+    return textOf(text, logits, model.get("shown_ids")[i], model.get("shown_tokens")[i]);
   });
 }
 
-/** The sliders of a vocabulary of V tokens: what each is called, can be set to, and says. */
-function knobs(V) {
-  const off = (is, show) => (value) => (value === is ? "off" : show(value));
-  const decimals = (value) => number(value, 2);
-  return [
-    { trait: "temperature", label: "Temperature", values: hundredths(0, 200), show: decimals },
-    {
-      trait: "top_k",
-      label: "Top-k",
-      values: topKs(V),
-      show: off(V, number),
-      toTrait: (k) => (k === V ? null : k),
-      fromTrait: (k) => Math.min(k ?? V, V),
-    },
-    {
-      trait: "top_p",
-      label: "Top-p",
-      values: hundredths(1, 100),
-      show: off(1, decimals),
-      fromTrait: (p) => p ?? 1,
-    },
-    {
-      trait: "min_p",
-      label: "Min-p",
-      values: hundredths(0, 100),
-      show: off(0, decimals),
-      fromTrait: (p) => p ?? 0,
-    },
-  ];
+/** A text that the reader has typed, with as many rows as the others. */
+function ownTextOf(text, logits, names, rows) {
+  const exact = Float64Array.from(logits);
+  const ids = Array.from(ascending(exact).slice(-rows)).toReversed();
+  return textOf(
+    text,
+    exact,
+    ids,
+    ids.map((id) => names[id]),
+  );
 }
 
 /** The widget's elements in its frame, of which those that change or are listened to come back. */
-function build(root, model, listen, texts) {
-  const { node: textChooser, select } = chooser(
-    "After the text",
-    texts.map(({ text }, i) => [i, visible(text)]),
-    (i) => assign(model, "text", Number(i)),
-  );
-  const sliders = knobs(model.get("vocab_size")).map((options) => slider(model, listen, options).node);
+function build(root, model, listen, texts, chosen) {
+  const options = texts.map(({ text }, i) => [i, visible(text)]);
+  const { node: textChooser, select } = chooser("After the text", options, chosen);
+  const sliders = knobs(model.get("vocab_size")).map((knob) => slider(model, listen, knob).node);
   const summary = element("p", { class: "mgw-summary" });
   const { table, ...rows } = tableOf(texts[0].ids.length);
-  const seed = element("input", { type: "number", min: 0, max: 2 ** 31 - 1, step: 1 });
-  seed.addEventListener("input", () => {
-    if (seed.value !== "" && seed.checkValidity()) assign(model, "seed", Number(seed.value));
-  });
-  seed.addEventListener("change", () => (seed.value = model.get("seed"))); // what was no seed goes
-  const button = element("button", { type: "button" }, `Draw ${number(DRAWS)}`);
-  const drawing = element(
-    "div",
-    { class: "mgw-line" },
-    element("label", {}, element("span", {}, "Seed"), seed),
-    button,
-  );
+  const drawButton = button(`Draw ${number(DRAWS)}`, () => {});
+  const drawing = element("div", { class: "mgw-line" }, seedField(model, listen), drawButton);
   const spoken = liveText();
-  root.append(textChooser, element("div", { class: "mgw-sliders" }, ...sliders), summary, table, drawing, spoken.node);
-  return { root, select, summary, ...rows, seed, button, spoken };
+  const above = element("div", { class: "mgw-texts" }, textChooser);
+  root.append(above, element("div", { class: "mgw-sliders" }, ...sliders), summary, table, drawing, spoken.node);
+  return { root, above, select, summary, ...rows, drawButton, spoken };
 }
 
 /** The table: a row for each token that is shown, and one for all others. */
@@ -187,16 +155,36 @@ function drawRows({ tokenRows, othersRow, scaleHeading }, { tokens, others, hidd
   othersRow.update(others, scale);
 }
 
+/** Which text is looked at: the one that the trait names, or one of the reader's own. */
+function textChoice(model, texts, view, changed) {
+  let own = null;
+  let isOwn = false;
+  const settle = () => (view.select.value = isOwn ? "own" : model.get("text"));
+  const choose = (value) => {
+    isOwn = value === "own";
+    if (!isOwn) assign(model, "text", Number(value));
+    settle();
+    changed();
+  };
+  const answered = ({ logits }, { names }, text) => {
+    own = ownTextOf(text, logits, names, texts[0].ids.length);
+    view.select.querySelector("[value=own]")?.remove();
+    view.select.append(element("option", { value: "own" }, visible(text)));
+    choose("own");
+  };
+  return { choose, answered, settle, chosen: () => (isOwn ? own : texts[model.get("text")]) };
+}
+
 function render({ model, el }) {
   const listen = listener(model);
   const texts = textsOf(model);
-  const view = build(frame(el, "Sampling explorer"), model, listen, texts);
+  const view = build(frame(el, "Sampling explorer"), model, listen, texts, (value) => choice.choose(value));
   let state; // what the knobs make of the distribution
   let counts = null; // how often each token was drawn since they last moved
   let running = 0; // the number of the drawing that may go on
 
   const recompute = () => {
-    state = compute(texts[model.get("text")], settingsOf(model, KNOBS));
+    state = compute(choice.chosen(), settingsOf(model, KNOBS));
     drawSummary(view, state);
   };
   const redraw = () => drawRows(view, rowsOf(state, counts));
@@ -207,19 +195,18 @@ function render({ model, el }) {
     speak();
   };
   const schedule = oncePerFrame(refresh);
-  const settle = () => {
-    view.select.value = model.get("text");
-    view.seed.value = model.get("seed");
-  };
-  listen.on(["text", ...KNOBS, "seed"], () => {
+  const forget = () => {
     running += 1; // what was drawn was drawn from another distribution
     counts = null;
     delete view.root.dataset.drawn;
-    settle();
     schedule();
-  });
+  };
+  const choice = textChoice(model, texts, view, forget);
+  if (model.get("runs")) view.above.append(ownText(model, "next", choice.answered));
+  listen.on(["text"], () => choice.choose(model.get("text")));
+  listen.on([...KNOBS, "seed"], forget);
 
-  view.button.addEventListener("click", () => {
+  view.drawButton.addEventListener("click", () => {
     recompute(); // the sliders may have moved since the last frame
     const mine = ++running;
     const next = drawer(state.probabilities, randomNumbers(model.get("seed")));
@@ -237,7 +224,7 @@ function render({ model, el }) {
     grow();
   });
 
-  settle();
+  choice.settle();
   refresh();
   return () => {
     running += 1;

@@ -10,9 +10,9 @@ from torch import Tensor
 from minigpt.checks import check_size
 from minigpt.model import GPT
 from minigpt.sampling import check_logits, check_settings, next_logits, next_token_probabilities
+from minigpt.widgets.engine import Engine
 from minigpt.widgets.explorer import (
     MAX_STATE_BYTES,
-    Explorer,
     Refused,
     bundle,
     check_names,
@@ -24,12 +24,12 @@ from minigpt.widgets.explorer import (
 )
 
 
-class SamplingExplorer(Explorer):
+class SamplingExplorer(Engine):
     """Bars of the next-token distribution, with sliders for temperature, top-k, top-p and min-p.
 
     All probabilities are computed over the whole vocabulary. The likeliest tokens have a bar each; all others
-    share one bar, which shows the exact sum of their probabilities. Draws come from a generator in JavaScript:
-    the same seed gives the same draws in every browser, but not those of PyTorch.
+    share one bar, which shows the exact sum of their probabilities. Draws come from `sampling.RandomNumbers`: the
+    same seed gives the same draws in every browser, and in Python.
 
     Args:
         logits: for each of the texts to choose from, the scores of the whole vocabulary, (V,).
@@ -102,6 +102,7 @@ class SamplingExplorer(Explorer):
     def of(cls, model: GPT, tokenizer: Tokenizer, texts: Sequence[str], **settings) -> "SamplingExplorer":
         """An explorer of the tokens that a model expects after each of several texts, which must differ.
 
+        The reader can type a text of their own, too, for the page runs the model.
         The model may have more tokens than the tokenizer; a token without a name is shown as `<token 1024>`.
         """
         if isinstance(texts, str) or len(set(texts)) != len(texts):
@@ -110,7 +111,9 @@ class SamplingExplorer(Explorer):
         check_state_bytes(4 * V * len(texts), "logits", f"{MAX_STATE_BYTES // (4 * V)} texts would do")
         prompts = [torch.tensor([encoded(tokenizer, text)]) for text in texts]
         rows = {text: next_logits(model, prompt)[0] for text, prompt in zip(texts, prompts, strict=True)}
-        return cls(rows, [token_text(tokenizer, i) for i in range(V)], **settings)
+        explorer = cls(rows, [token_text(tokenizer, i) for i in range(V)], **settings)
+        explorer.run_with(model, tokenizer)
+        return explorer
 
     @traitlets.validate("text")
     def _text(self, proposal):
