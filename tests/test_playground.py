@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import re
 
 import pytest
@@ -151,6 +152,9 @@ def test_cuts_in_javascript_are_those_that_python_makes(arithmetic):
             old or (cut.replace("_", "-") if gone else None) for old, gone in zip(expected, p == 0, strict=True)
         ]
     assert said == expected and set(said) == {None, "top-k", "top-p", "min-p"}
+    # What a low temperature makes 0 by itself, no knob has cut.
+    said = arithmetic("return m.cutsOf(Float64Array.of(0, 9), { temperature: 0.01 }).map((cut) => cut ?? null);")
+    assert said == [None, None]
 
 
 # A reader writes
@@ -195,7 +199,7 @@ def test_the_text_follows_the_knobs_and_the_seed(shown, in_page):
     assert texts(page) == ["The king" + complete(*in_page, "The king", 100, seed=1, progress=False, **knobs)]
     page.get_by_label("stop at a line's end").check()
     wait(page)
-    assert texts(page)[0].count("\n") == 1
+    assert texts(page)[0].rstrip("\n").count("\n") == 0 and texts(page)[0].endswith("\n")
 
 
 def test_stop_stops_and_keeps_what_is_there(shown):
@@ -216,7 +220,7 @@ def test_two_panes_and_the_three_experiments(shown, in_page):
     expected = {
         "Temperature 0 and 2": ({"temperature": 0}, {"temperature": 2}),
         "Top-p 0.5 and 0.1": ({"top_p": 0.5}, {"top_p": 0.1}),
-        "300 and 16 tokens": ({"max_new_tokens": 300}, {"max_new_tokens": 16}),
+        "200 and 16 tokens": ({"max_new_tokens": 200}, {"max_new_tokens": 16}),
     }
     for name, knobs in expected.items():
         page.get_by_role("button", name=name).click()
@@ -224,6 +228,16 @@ def test_two_panes_and_the_three_experiments(shown, in_page):
         open_knobs = {"temperature": 1, "max_new_tokens": 100, "seed": 0, "progress": False}
         assert texts(page) == ["I will" + complete(*in_page, "I will", **{**open_knobs, **own}) for own in knobs]
     assert texts(page)[0].startswith(texts(page)[1])
+    page.get_by_role("button", name="Top-p 0.5 and 0.1").click()
+    wait(page)
+    surprises = []
+    for place in range(8):
+        page.locator(".mgw-pane").nth(1).locator(".mgw-piece").nth(place).dispatch_event("click")
+        expect(page.locator(".mgw-opened .mgw-headline").first).to_contain_text(f"Token {place + 1}:")
+        surprises.append(re.search("surprise of (.*) bits", page.locator(".mgw-opened").inner_text())[1])
+    assert "0.0" in surprises and not any(surprise.startswith("-") for surprise in surprises)
+    page.get_by_role("button", name="200 and 16 tokens").click()
+    wait(page)
     set_slider(page, "max_new_tokens", "20", pane=1)
     wait(page)
     assert page.locator(".mgw-pane").nth(1).locator(".mgw-piece").count() == 20
@@ -308,16 +322,30 @@ def test_tokens_are_opened_by_keyboard(shown):
 # A reader takes something away
 
 
-def test_the_copied_python_writes_the_same_text(shown):
+@pytest.mark.parametrize(
+    "prompt, stops", [('He said "🙂\\n"', False), ("", False), ("ROMEO:", True), ("\ud800x", False)]
+)
+def test_the_copied_python_writes_the_same_text(prompt, stops, shown):
     page = shown()
     set_slider(page, "top_p", "0.95")
     set_slider(page, "max_new_tokens", "20")
-    write(page, 'He said "🙂\\n"')
+    page.evaluate(
+        """(prompt) => {
+          const field = document.querySelector("[data-trait=prompt]");
+          field.value = prompt;
+          field.dispatchEvent(new Event("input"));
+        }""",
+        prompt,
+    )
+    page.get_by_label("stop at a line's end").set_checked(stops)
+    write(page)
     page.get_by_role("button", name="Copy the Python").click()
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         exec(page.evaluate("window.copied"), {})  # noqa: S102 (ours)
-    assert out.getvalue().removesuffix("\n") == texts(page)[0]
+    assert out.getvalue().removesuffix("\n") == "".join(
+        page.locator(".mgw-text > span").evaluate_all("all => all.map(one => one.textContent)")
+    ).replace("◦", "")
 
 
 def test_a_link_brings_prompt_and_settings_back(shown):
@@ -333,7 +361,14 @@ def test_a_link_brings_prompt_and_settings_back(shown):
 
 
 @pytest.mark.parametrize(
-    "fragment", ["%", "null", "[]", '{"temperature":"hot","seed":-1,"prompt":5,"second":{}}', '{"top_p":7,"top_k":0}']
+    "fragment",
+    [
+        "%",
+        "null",
+        "[]",
+        '{"temperature":"hot","seed":-1,"prompt":5,"second":{}}',
+        '{"top_p":7,"top_k":1e21,"temperature":1e999}',
+    ],
 )
 def test_what_a_link_cannot_mean_is_let_be(fragment, shown):
     page = shown(fragment=f"#playground={fragment}")
@@ -430,6 +465,43 @@ def test_a_file_that_does_not_come_is_said_and_can_be_tried_again(harm, browser,
         assert texts(page)[0].startswith("What I typed") and page.locator(".mgw-status").inner_text() == ""
     finally:
         watched.context.close()
+
+
+def test_memory_that_is_refused_is_said(shown):
+    page = shown()
+    page.evaluate("() => { window.Worker = class { constructor() { throw new RangeError('Out of memory'); } }; }")
+    page.get_by_label("The text so far").fill("What I typed")
+    page.get_by_role("button", name="Write", exact=True).click()
+    wait(page, "failed")
+    assert page.locator(".mgw-status").inner_text() == "Out of memory"
+    assert page.get_by_label("The text so far").input_value() == "What I typed"
+
+
+def test_two_playgrounds_on_a_page_share_the_model_and_nothing_else(browser, address, in_page):
+    def stored(playground):
+        return {"model_module": "anywidget", "state": playground.get_state(), "buffers": []}
+
+    widgets = {"1": stored(Playground("shakespeare", seed=3)), "2": stored(Playground("shakespeare", small=True))}
+    states = json.dumps({"state": widgets}).replace("<", "\\u003c")
+    views = "".join(
+        f'<script type="application/vnd.jupyter.widget-view+json">{{"model_id": "{n}"}}</script>' for n in widgets
+    )
+    body = (
+        f'<!doctype html><script type="application/vnd.jupyter.widget-state+json">{states}</script>{views}'
+        '<script src="../_static/widgets.js" defer></script>'
+    )
+    with Watched(browser, address) as watched:
+        page, asked = watched.page, []
+        page.on("request", lambda request: asked.append(request.url))
+        page.route("**/book/two.html", lambda route: route.fulfill(body=body, content_type="text/html; charset=utf-8"))
+        page.goto(f"{address}/book/two.html")
+        page.wait_for_selector("html[data-widgets=ready]", state="attached")
+        page.evaluate("document.querySelectorAll('.mgw-main').forEach((write) => write.click())")
+        for n in (0, 1):
+            expect(page.locator(".mgw").nth(n)).to_have_attribute("data-state", "written", timeout=60_000)
+        prompt, knobs = "JULIET:\nI love", {"temperature": 0.8, "progress": False}
+        assert texts(page) == [prompt + complete(*in_page, prompt, 100, seed=seed, **knobs) for seed in (3, 0)]
+        assert sum("/models/" in url for url in asked) == 1
 
 
 # For everyone

@@ -60,12 +60,13 @@ export function nextTokenProbabilities(logits, settings = {}, order = ascending(
 /** Which cut rules out each token: "top-k", "top-p", "min-p", or undefined for those that can be drawn. */
 export function cutsOf(logits, { temperature, topK, topP, minP }) {
   const order = ascending(logits);
+  const uncut = nextTokenProbabilities(logits, { temperature }, order);
   const cuts = { "top-k": { topK }, "top-p": { topK, topP }, "min-p": { topK, topP, minP } };
   const reasons = Array.from({ length: logits.length });
   for (const [cut, settings] of Object.entries(cuts)) {
     const probabilities = nextTokenProbabilities(logits, { temperature, ...settings }, order);
     probabilities.forEach((p, id) => {
-      if (p === 0) reasons[id] ??= cut;
+      if (p === 0 && uncut[id] > 0) reasons[id] ??= cut;
     });
   }
   return reasons;

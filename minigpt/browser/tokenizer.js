@@ -93,6 +93,11 @@ export class Tokenizer {
     return text === "" || text.includes("\ufffd") ? name : text;
   }
 
+  /** The tokens that hold a character. */
+  idsWith(character) {
+    return [...this.names.keys()].filter((id) => this.decode([id]).includes(character));
+  }
+
   /** The text of ids; where bytes make no character, there is a replacement character. */
   decode(ids) {
     const piece = this.stream();

@@ -29,11 +29,13 @@ const requests = {
   /** Continue a text: first the tokens of the prompt, then each new one with the scores it was drawn from. */
   async write({ id, prompt, settings }) {
     const tokens = tokensOf(prompt);
-    const stop = settings.stopAtLineEnd ? tokenizer.encode("\n") : [];
+    const stop = settings.stopAtLineEnd ? tokenizer.idsWith("\n") : [];
     const text = tokenizer.stream();
     writing.add(id);
-    self.postMessage({ id, tokens, texts: tokens.map(tokenizer.stream()) });
     try {
+      await messagesHaveArrived(); // a later one may have stopped this text already
+      if (!writing.has(id)) return { text: "", stopped: true };
+      self.postMessage({ id, tokens, texts: tokens.map(tokenizer.stream()) });
       for (const { token, logits } of generate(model, tokens, { ...settings, stop })) {
         self.postMessage({ id, token, text: text(token), logits });
         await messagesHaveArrived();
@@ -68,7 +70,11 @@ const requests = {
 function messagesHaveArrived() {
   return new Promise((resolve) => {
     const { port1, port2 } = new MessageChannel();
-    port1.addEventListener("message", resolve, { once: true });
+    const arrived = () => {
+      port1.close();
+      resolve();
+    };
+    port1.addEventListener("message", arrived, { once: true });
     port1.start();
     port2.postMessage(null);
   });

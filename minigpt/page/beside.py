@@ -68,5 +68,6 @@ def javascript_source(text: str, method: str) -> str | None:
     if owner:
         found = re.search(rf"^(?:export )?class {owner} .*?^}}", text, re.MULTILINE | re.DOTALL)
         text = found[0] if found else ""
-    found = re.search(rf"^( *)(?:export )?(?:function\*? )?{name}\(.*?^\1}}", text, re.MULTILINE | re.DOTALL)
+    keyword = "" if owner else r"(?:export )?function\*? "
+    found = re.search(rf"^( *){keyword}{name}\(.*?^\1}}", text, re.MULTILINE | re.DOTALL)
     return dedent(found[0]).removeprefix("export ") if found else None

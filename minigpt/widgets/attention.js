@@ -1,6 +1,7 @@
 // AttentionExplorer: who looks at whom, head by head.
 import {
   assign,
+  button,
   element,
   floats,
   frame,
@@ -14,7 +15,7 @@ import {
   settingsOf,
   visible,
 } from "./controls.js";
-import { ownText } from "./engine.js";
+import { leave, ownText } from "./engine.js";
 import { gridOf, inkOn, pictureOf, press, walkable } from "./heads.js";
 
 const TRAITS = ["layer", "head", "position"];
@@ -128,12 +129,17 @@ function render({ model, el }) {
     stop();
     stop = show(place, shown, spoken, ink);
   };
-  if (model.get("runs")) root.append(ownText(model, "look", (answer, opened) => change(over(model, answer, opened))));
+  if (model.get("runs")) {
+    const line = ownText(model, "look", (answer, opened) => change(over(model, answer, opened)));
+    line.firstChild.append(button("The first text", () => change(model)));
+    root.append(line);
+  }
   root.append(place, spoken.node);
   change(model);
   return () => {
     stop();
     spoken.stop();
+    leave(model);
   };
 }
 

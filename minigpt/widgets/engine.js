@@ -2,8 +2,8 @@
 import workerSource from "../browser/worker.js?raw";
 import { button, element, number } from "./controls.js";
 
-/** No word from the host for so long means that there will be none. */
-const PATIENCE_MS = 30_000;
+/** No word for so long means that there will be none. (A kernel that trains answers when it has done.) */
+const PATIENCE_MS = { site: 30_000, kernel: 600_000 };
 
 /** On a page without a kernel, widgets share a model; in a notebook each has its own. */
 const shared = (globalThis[Symbol.for("minigpt engines")] ??= new Map());
@@ -13,6 +13,11 @@ export function engineOf(model) {
   const [engines, key] = model.isStored ? [shared, model.get("model_name")] : [own, model];
   if (!engines.has(key)) engines.set(key, new Engine(model));
   return engines.get(key);
+}
+
+/** A widget's view is gone: in a notebook its engine goes with it. */
+export function leave(model) {
+  if (!model.isStored) own.get(model)?.close(new Error("The widget is gone."));
 }
 
 class Engine {
@@ -37,7 +42,9 @@ class Engine {
     const buffer = await fileOf(this.model, (...bytes) => this.progress.forEach((hear) => hear(...bytes)));
     this.worker = new Worker(URL.createObjectURL(new Blob([workerSource], { type: "text/javascript" })));
     this.worker.addEventListener("message", ({ data }) => this.hear(data));
-    this.worker.addEventListener("error", (event) => this.close(new Error(`The model stopped: ${event.message}.`)));
+    this.worker.addEventListener("error", (event) =>
+      this.close(new Error(`The model stopped: ${event.message || "the browser does not run it"}.`)),
+    );
     return this.send("load", { buffer }).done;
   }
 
@@ -84,7 +91,7 @@ class Engine {
     };
     const stop = () => {
       stopped = true;
-      if (id !== null && this.asked.has(id)) this.send("stop", { writer: id });
+      if (id !== null && this.asked.has(id)) this.send("stop", { writer: id }).done.catch(() => {});
     };
     return { done: begin(), stop };
   }
@@ -101,10 +108,8 @@ function fileOf(model, progress) {
     };
     const wait = () => {
       clearTimeout(timer);
-      const silent = new Error(
-        "The model's file does not come. In a notebook, run the cell once more; here, try again.",
-      );
-      timer = setTimeout(() => end(reject, silent), PATIENCE_MS);
+      const silent = new Error("The model's file does not come. Try again; in a notebook, run the cell once more.");
+      timer = setTimeout(() => end(reject, silent), model.isStored ? PATIENCE_MS.site : PATIENCE_MS.kernel);
     };
     const hear = (content, buffers) => {
       if (content.progress) {
@@ -180,7 +185,7 @@ export function ownText(model, name, answered) {
     const mine = ++latest;
     const text = field.value;
     const reading = Promise.all([engine.ask(name, { prompt: text }), engine.open()]);
-    if ((await status.during(reading)) && mine === latest) answered(...(await reading), text);
+    await status.during(reading.then((answers) => mine === latest && answered(...answers, text)));
   };
   field.addEventListener("keydown", (event) => event.key === "Enter" && !event.isComposing && read());
   const line = element("div", { class: "mgw-line mgw-own" }, field, button("Read it", read));

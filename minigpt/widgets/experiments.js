@@ -19,8 +19,8 @@ const EXPERIMENTS = [
       "the probability, or a tenth. Find the place where the texts part, and open the token there: how many were left?",
   },
   {
-    name: "300 and 16 tokens",
-    knobs: [{ max_new_tokens: 300 }, { max_new_tokens: 16 }],
+    name: "200 and 16 tokens",
+    knobs: [{ max_new_tokens: 200 }, { max_new_tokens: 16 }],
     say:
       "A limit does not make a model say less. Look at the end of the second text: it is the beginning of the first, " +
       "cut off wherever it stood. The model is never told the number.",

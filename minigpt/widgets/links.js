@@ -23,8 +23,8 @@ const isWhole = (low, high) => (value) => Number.isInteger(value) && value >= lo
 const orNull = (check) => (value) => value === null || check(value);
 
 const KNOB_CHECKS = {
-  temperature: isNumber(0, Infinity),
-  top_k: orNull(isWhole(1, Infinity)),
+  temperature: isNumber(0, Number.MAX_VALUE),
+  top_k: orNull(isWhole(1, Number.MAX_SAFE_INTEGER)),
   top_p: orNull(isNumber(Number.MIN_VALUE, 1)),
   min_p: orNull(isNumber(0, 1)),
   max_new_tokens: isWhole(1, 1000),
@@ -35,7 +35,11 @@ const CHECKS = {
   prompt: (value) => typeof value === "string",
   seed: isWhole(0, 2 ** 31 - 1),
   stop_at_line_end: (value) => typeof value === "boolean",
-  second: orNull((value) => Object.entries(KNOB_CHECKS).every(([knob, check]) => check(value?.[knob]))),
+  second: orNull(
+    (value) =>
+      Object.keys(Object(value)).length === Object.keys(KNOB_CHECKS).length &&
+      Object.entries(KNOB_CHECKS).every(([knob, check]) => check(value[knob])),
+  ),
 };
 
 /** Take the settings from the page's address; what is impossible there is let be. */
@@ -53,8 +57,8 @@ export function takeLink(model) {
   }
 }
 
-/** A text as Python writes it. JSON's way is Python's, but for characters above the first 65,536. */
-const pythonText = (text) => JSON.stringify(text).replaceAll(/[\u007f-\uffff]/gu, (letter) => letter);
+/** A text as Python writes it: JSON's way. Half a pair of surrogates is what the page reads it as. */
+const pythonText = (text) => JSON.stringify(text.replaceAll(/\p{Surrogate}/gu, "\ufffd"));
 
 /** The Python that writes the text of the first pane. */
 export function pythonOf(model) {
@@ -64,7 +68,7 @@ export function pythonOf(model) {
   if ((get("top_p") ?? 1) < 1) settings.push(`top_p=${get("top_p")}`);
   if ((get("min_p") ?? 0) > 0) settings.push(`min_p=${get("min_p")}`);
   settings.push(`seed=${get("seed")}`);
-  if (get("stop_at_line_end")) settings.push('stop=tokenizer.encode("\\n").ids');
+  if (get("stop_at_line_end")) settings.push('stop=[i for name, i in tokenizer.get_vocab().items() if "Ċ" in name]');
   const name = get("model_name");
   const load = name
     ? `model = dequantized(pretrained.load("${name}"))\ntokenizer = pretrained.load_tokenizer("${name}")\n`
@@ -73,6 +77,6 @@ export function pythonOf(model) {
     `from minigpt import pretrained\nfrom minigpt.quantization import dequantized\n` +
     `from minigpt.sampling import complete\n\n${load}` +
     `prompt = ${pythonText(get("prompt") || "<|endoftext|>")}\n` +
-    `print(prompt + complete(model, tokenizer, prompt, ${settings.join(", ")}))\n`
+    `print(prompt.replace("<|endoftext|>", "") + complete(model, tokenizer, prompt, ${settings.join(", ")}))\n`
   );
 }

@@ -17,7 +17,8 @@ function distributionOf({ token, logits }, settings) {
   if (rank > ROWS) shown.push(token);
   const rows = shown.map((id) => ({ id, p: probabilities[id], before: uncut[id], cut: cuts[id] }));
   const survivors = probabilities.reduce((count, p) => count + (p > 0), 0);
-  return { rank, p: probabilities[token], before: uncut[token], survivors, V: logits.length, rows };
+  const possible = uncut.reduce((count, p) => count + (p > 0), 0);
+  return { rank, p: probabilities[token], before: uncut[token], survivors, possible, V: logits.length, rows };
 }
 
 /** What each layer would have said: its likeliest token and its probability of the one that was drawn. */
@@ -77,12 +78,14 @@ function lensTable(layers, token, names) {
 }
 
 /** The token's chance in words. */
-function sentenceOf({ rank, p, before, survivors, V }, { temperature }) {
+function sentenceOf({ rank, p, before, survivors, possible, V }, { temperature }) {
   if (temperature === 0)
     return `At temperature 0 the likeliest token is taken: the model's first choice of ${number(V)}.`;
-  const surprise = number(-Math.log2(p), 1);
+  const surprise = number(Math.log2(1 / p), 1);
   const cut =
-    survivors < V ? ` (${percent(before)} before the cuts, which left ${number(survivors)} of ${number(V)})` : "";
+    survivors < possible
+      ? ` (${percent(before)} before the cuts, which left ${number(survivors)} of ${number(V)})`
+      : "";
   return `Choice number ${number(rank)} of the model's: ${percent(p)}${cut}, a surprise of ${surprise} bits.`;
 }
 
@@ -95,7 +98,7 @@ function attentionOf({ tokens, weights }, { config, names }, ink, shade) {
     return weights[layer - 1].subarray(start, start + T);
   };
   const map = element("div", { class: "mgw-large" });
-  const words = element("p", { class: "mgw-summary" });
+  const words = element("p", { class: "mgw-summary", role: "status" });
   const named = (i) => `“${visible(names[tokens[i]])}”`;
   const pointAt = (layer, head) => (event) => {
     const { left, top, width, height } = event.currentTarget.getBoundingClientRect();
@@ -126,48 +129,73 @@ function attentionOf({ tokens, weights }, { config, names }, ink, shade) {
   return element("div", { class: "mgw-columns" }, grid, large);
 }
 
+/** Put all that there is to see of a token into the panel. */
+function fill(panel, { step, settings, place, opened, looked }, ink, view, close) {
+  const distribution = distributionOf(step, settings);
+  const name = visible(opened.names[step.token]);
+  const sentence = sentenceOf(distribution, settings);
+  const title = element("p", { class: "mgw-headline" }, "Token ", number(place + 1), ": ");
+  title.append(element("span", { class: "mgw-code mgw-chosen" }, name));
+  title.append(button("Close", close, { class: "mgw-close" }));
+  panel.replaceChildren(
+    title,
+    element("p", {}, sentence),
+    distributionTable(distribution, step.token, opened.names),
+    element("p", { class: "mgw-headline" }, "Where each head looked"),
+    attentionOf(looked, opened, ink, (weights) => view.shade(weights, place)),
+    lensTable(lensOf(looked.lens, step.token), step.token, opened.names),
+  );
+  return { sentence, name, distribution };
+}
+
 /** The panel for an opened token; there is one for both panes. */
 export function openedToken(engine, root) {
-  const node = element("section", { class: "mgw-opened", "aria-label": "The opened token", hidden: "" });
+  const panel = element("section", { class: "mgw-opened", "aria-label": "The opened token", hidden: "" });
+  const spoken = element("p", { class: "mgw-spoken", role: "status" });
   let current = null; // the pane
   let latest = 0;
+  let looking = Promise.resolve();
 
   const close = () => {
     latest += 1;
     current?.view.mark(-1);
     current?.view.shade(null);
     current = null;
-    node.hidden = true;
+    panel.hidden = true;
+  };
+  const closeAndReturn = () => {
+    const text = current?.view.node;
+    close();
+    text?.querySelector('[tabindex="0"]')?.focus();
   };
 
+  const show = (pane, place, opened, looked) => {
+    const shown = { step: pane.steps[place], settings: pane.settings, place, opened, looked };
+    const { sentence, name, distribution } = fill(panel, shown, inkOn(root), pane.view, closeAndReturn);
+    panel.hidden = false;
+    spoken.textContent = `Token ${number(place + 1)}, ${name}. ${sentence}`;
+    Object.assign(panel.dataset, { token: shown.step.token, rank: distribution.rank, probability: distribution.p });
+  };
+
+  /** Open a token. The promise fails if the model can't say where it looked. */
   const open = async (pane, place) => {
     close();
     const mine = ++latest;
     current = pane;
     pane.view.mark(place);
-    const step = pane.steps[place];
-    const before = pane.tokens.slice(0, pane.prompted + place);
-    const [opened, looked] = await Promise.all([engine.open(), engine.ask("look", { tokens: before })]);
+    await looking.catch(() => {}); // one look at a time: of those that wait, the last one
     if (mine !== latest) return;
-    const distribution = distributionOf(step, pane.settings);
-    const name = visible(opened.names[step.token]);
-    const title = element("p", { class: "mgw-headline" }, "Token ", number(place + 1), ": ");
-    title.append(
-      element("span", { class: "mgw-code mgw-chosen" }, name),
-      button("Close", close, { class: "mgw-close" }),
-    );
-    const shade = (weights) => pane.view.shade(weights, place);
-    node.replaceChildren(
-      title,
-      element("p", { role: "status" }, sentenceOf(distribution, pane.settings)),
-      distributionTable(distribution, step.token, opened.names),
-      element("p", { class: "mgw-headline" }, "Where each head looked"),
-      attentionOf(looked, opened, inkOn(root), shade),
-      lensTable(lensOf(looked.lens, step.token), step.token, opened.names),
-    );
-    node.hidden = false;
-    Object.assign(node.dataset, { token: step.token, rank: distribution.rank, probability: distribution.p });
+    const before = pane.tokens.slice(0, pane.prompted + place);
+    looking = Promise.all([engine.open(), engine.ask("look", { tokens: before })]);
+    try {
+      const [opened, looked] = await looking;
+      if (mine === latest) show(pane, place, opened, looked);
+    } catch (error) {
+      if (mine !== latest) return;
+      close();
+      throw error;
+    }
   };
 
-  return { node, open, close };
+  return { node: element("div", {}, panel, spoken), open, close };
 }

@@ -14,7 +14,7 @@ import {
   slider,
   tick,
 } from "./controls.js";
-import { engineOf, statusLine } from "./engine.js";
+import { engineOf, leave, statusLine } from "./engine.js";
 import { experimentsOf } from "./experiments.js";
 import { linkOf, pythonOf, takeLink } from "./links.js";
 import { openedToken } from "./opened.js";
@@ -43,12 +43,15 @@ function slidersOf(model, listen) {
 class Pane {
   /**
    * @param model the widget's model, or an overlay with knobs of its own
-   * @param open called with the token that the reader opens, its place, and this pane
+   * @param open called with this pane and the place of the token that the reader opens
+   * @param begun called when a text begins anew
+   * @param speak called with the phrases of the text
    */
-  constructor(model, engine, name, { open, speak }) {
+  constructor(model, engine, name, { open, begun, speak }) {
     this.model = model;
     this.engine = engine;
     this.speak = speak;
+    this.begun = begun;
     this.listen = listener(model);
     this.view = new TextView(name, (place) => open(this, place));
     this.tokens = []; // the ids of the text that was read, prompt included
@@ -66,11 +69,11 @@ class Pane {
   write() {
     this.stop();
     const prompt = this.model.get("prompt");
-    this.settings = settingsFrom(this.model);
+    const settings = settingsFrom(this.model);
     const say = phrases(this.speak);
     let isFirst = true;
-    const writing = this.engine.write(prompt, this.settings, (answer) => {
-      if (isFirst) this.begin(answer);
+    const writing = this.engine.write(prompt, settings, (answer) => {
+      if (isFirst) this.begin(answer, settings);
       else this.add(answer, say);
       isFirst = false;
     });
@@ -83,7 +86,9 @@ class Pane {
     });
   }
 
-  begin({ tokens, texts }) {
+  begin({ tokens, texts }, settings) {
+    this.begun();
+    this.settings = settings;
     this.tokens = [...tokens];
     this.steps = [];
     this.prompted = tokens.length;
@@ -224,16 +229,20 @@ class Panes {
 
 function render({ model, el }) {
   const isSmall = model.get("small");
-  if (model.isStored && !isSmall) takeLink(model);
+  const take = () => model.isStored && !isSmall && takeLink(model);
+  addEventListener("hashchange", take);
+  take();
   const listen = listener(model);
   const root = frame(el, "Playground");
   const engine = engineOf(model);
   const log = spokenLog();
   const opened = openedToken(engine, root);
-  let latest = 0; // the number of the writing that goes on; 0 before the first
+  let latest = 0; // the number of the writing that goes on; 0 before the first and after the last
+  let isStale = false; // knobs have moved since the text was begun
 
   const write = async () => {
     const mine = ++latest;
+    isStale = false;
     opened.close();
     root.dataset.state = "writing";
     const isDone = await head.status.during(panes.write());
@@ -242,12 +251,17 @@ function render({ model, el }) {
     root.dataset.state = isDone ? "written" : "failed";
   };
   // Once there is a text, it follows the knobs.
-  const rewrite = oncePerFrame(() => latest > 0 && write());
+  const redo = oncePerFrame(() => isStale && latest > 0 && write());
+  const rewrite = () => {
+    isStale = true;
+    redo();
+  };
   const again = () => {
     assign(model, "seed", (model.get("seed") + 1) % 2 ** 31);
     write();
   };
-  const callbacks = { speak: log.speak, open: (pane, place) => opened.open(pane, place) };
+  const open = (pane, place) => head.status.during(opened.open(pane, place));
+  const callbacks = { speak: log.speak, begun: opened.close, open };
   const panes = new Panes(model, engine, callbacks, rewrite);
   const head = headOf(model, listen, engine, { write, stop: () => panes.stop(), again });
   const colour = () => root.classList.toggle("mgw-show-tokens", model.get("show_tokens"));
@@ -263,8 +277,11 @@ function render({ model, el }) {
   if (!isSmall) root.append(sharedOf(model, listen, toggleSecond));
   root.append(log.node);
   return () => {
+    latest = 0;
+    removeEventListener("hashchange", take);
     listen.stop();
     panes.close();
+    leave(model);
   };
 }
 

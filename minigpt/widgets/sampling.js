@@ -20,7 +20,7 @@ import {
   slider,
   visible,
 } from "./controls.js";
-import { ownText } from "./engine.js";
+import { leave, ownText } from "./engine.js";
 
 const DRAWS = 1000;
 const KNOBS = ["temperature", "top_k", "top_p", "min_p"];
@@ -230,6 +230,7 @@ function render({ model, el }) {
     running += 1;
     listen.stop();
     view.spoken.stop();
+    leave(model);
   };
 }
 
