@@ -69,7 +69,7 @@ def test_the_python_that_is_promised_is_the_one_that_is_required(name):
 def test_stored_outputs_hold_nothing_that_changes_by_itself(path):
     raw = path.read_text(encoding="utf-8")
     without_scripts = re.sub(r'"_esm": ".*",', "", raw)
-    assert not re.search(r"0x[0-9a-f]{8,}|/home/|/tmp/|/root/|/work/|image/png", without_scripts)
+    assert not re.search(r"at 0x[0-9a-f]{8,}|/home/|/tmp/|/root/|/work/|image/png", without_scripts)
     notebook = json.loads(raw)
     widgets = notebook["metadata"].pop("widgets", None)
     assert notebook["metadata"].pop(chapters.OUTPUTS)
@@ -79,7 +79,7 @@ def test_stored_outputs_hold_nothing_that_changes_by_itself(path):
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
     assert len({cell["id"] for cell in notebook["cells"]}) == len(notebook["cells"])
-    assert path.stat().st_size < 400_000
+    assert path.stat().st_size < 500_000  # an explorer that can run the model brings its code
 
 
 @names
