@@ -1,0 +1,394 @@
+"""The verdict on a learner's answer: what came out, what should have come out, and the likeliest mistake behind it.
+
+This is plain Python without an import, because it runs unchanged in two places: in CPython, and in Brython in a page.
+Whoever judges needs no answer at hand, only its *outcomes*, plain data that may come from another process:
+
+    {"value": V}                   what the answer gave, as numbers, texts and lists of them
+    {"error": NAME, "line": N}     the exception that ended it, and the line of the answer (None, if unknown)
+
+An outcome may hold "changed": True, too: the answer has changed one of its arguments.
+"""
+
+#: The name that the code of an answer is compiled under. Tracebacks are searched for it.
+FILE = "<your code>"
+
+#: The most numbers that an answer may give back, and the deepest lists.
+MOST_NUMBERS, DEEPEST = 200000, 20
+
+
+class Draw:
+    """Numbers that look random and are the same in every Python.
+
+    The generator is SplitMix64 (Steele, Lea and Flood 2014). The numbers are short, so that a learner can read them.
+    """
+
+    def __init__(self, seed):
+        self.state = seed % 2**64
+
+    def bits(self):
+        """A whole number from 0 to 2⁶⁴ - 1."""
+        self.state = (self.state + 0x9E3779B97F4A7C15) % 2**64
+        z = self.state
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+        return z ^ (z >> 31)
+
+    def whole(self, low, high):
+        """A whole number from `low` to `high`, both included."""
+        return low + self.bits() % (high - low + 1)
+
+    def number(self, low=-2, high=2):
+        """A number with two decimals."""
+        return self.whole(100 * low, 100 * high) / 100
+
+    def numbers(self, *shape, low=-2, high=2):
+        """Lists of numbers in lists, as many as `shape` says."""
+        if not shape:
+            return self.number(low, high)
+        return [self.numbers(*shape[1:], low=low, high=high) for _ in range(shape[0])]
+
+
+class Case:
+    """One thing that an answer is tried on.
+
+    Attributes:
+        says: what is particular about it, in a few words: "equal scores".
+        make: a function that makes the arguments, a tuple of plain data, from a `Draw`.
+    """
+
+    def __init__(self, says, make):
+        self.says = says
+        self.make = make
+
+
+class Mistake:
+    """A typical wrong answer.
+
+    Attributes:
+        answer: a function that makes the mistake.
+        words: what to tell a learner whose answer does the same. By default the function's docstring.
+    """
+
+    def __init__(self, answer, words=None):
+        self.answer = answer
+        self.words = " ".join((words or answer.__doc__).split())
+
+
+class Exercise:
+    """Something that a learner writes, and all that is needed to judge it.
+
+    Attributes:
+        reference: a right answer. Its name is the name that the learner's function must have.
+        cases: the `Case`s, from fundamental to subtle.
+        mistakes: the typical `Mistake`s.
+        tolerance: how far a number may be off, as a share of 1 + its size. Whole numbers must be equal.
+        prepare: a function that makes what the answer is called with of plain data. By default a copy.
+        is_value: whether the answer is a value, not a function. There is one case then, without arguments.
+    """
+
+    def __init__(self, reference, cases, mistakes, tolerance=1e-4, prepare=None, is_value=False, name=None):
+        self.reference = reference
+        self.name = name or reference.__name__
+        self.cases = cases
+        self.mistakes = [mistake if isinstance(mistake, Mistake) else Mistake(mistake) for mistake in mistakes]
+        self.tolerance = tolerance
+        self.prepare = prepare or plain
+        self.is_value = is_value
+
+    def arguments(self, seed=0):
+        """The arguments of all cases, plain data. Another seed gives other random ones."""
+        return [case.make(Draw(1000 * seed + number)) for number, case in enumerate(self.cases)]
+
+    def outcomes(self, answer, seed=0):
+        """What an answer gives in all cases."""
+        if self.is_value:
+            return [outcome_of(lambda: answer)]
+        return [outcome(answer, arguments, self.prepare) for arguments in self.arguments(seed)]
+
+    def wanted(self, seed=0):
+        """What the reference gives in all cases."""
+        return [outcome(self.reference, arguments, self.prepare) for arguments in self.arguments(seed)]
+
+
+def question(name, value, mistakes, tolerance=0):
+    """A question whose answer is a number.
+
+    Args:
+        name: the name of the variable that the learner sets.
+        value: the right number, or a function that computes it.
+        mistakes: pairs of a wrong number (or a function that computes it) and the words for it.
+        tolerance: how far the answer may be off, as a share of 1 + its size.
+    """
+    given = lambda number: number if callable(number) else lambda: number  # noqa: E731 (as short as it is clear)
+    return Exercise(
+        given(value),
+        [Case("", lambda draw: ())],
+        [Mistake(given(wrong), words) for wrong, words in mistakes],
+        tolerance,
+        is_value=True,
+        name=name,
+    )
+
+
+class Verdict:
+    """What is said of an answer.
+
+    Attributes:
+        passed: whether the answer is right in all cases.
+        text: lines for the learner.
+        n_passed, n_cases: how many cases it is right in, and how many there are.
+        mistake: the words for the likeliest mistake; None, if it is none that is known.
+    """
+
+    def __init__(self, passed, text, n_passed, n_cases, mistake=None):
+        self.passed = passed
+        self.text = text
+        self.n_passed = n_passed
+        self.n_cases = n_cases
+        self.mistake = mistake
+
+    def __repr__(self):
+        return self.text
+
+
+def verdict(exercise, answer, seed=0):
+    """Try an answer in all cases and judge it."""
+    if not exercise.is_value and not callable(answer):
+        return no_answer(exercise, f"{exercise.name} must be a function; got {written(plain_or_name(answer))}")
+    return judge(exercise, exercise.outcomes(answer, seed), seed)
+
+
+def no_answer(exercise, why):
+    """The verdict where there is nothing to try."""
+    return Verdict(False, f"{exercise.name}: not yet. {why}", 0, len(exercise.cases))
+
+
+def judge(exercise, outcomes, seed=0):
+    """Judge an answer by what it gave in all cases, in their order."""
+    wanted = exercise.wanted(seed)
+    wrong = [i for i, right in enumerate(wanted) if not same(right, outcomes[i], exercise.tolerance)]
+    n = len(wanted)
+    if not wrong:
+        changing = [i for i in range(n) if outcomes[i].get("changed")]
+        if changing:
+            words = f"The values are right, but {exercise.name} changes what it was given. Make a new list or tensor."
+            return Verdict(False, f"{exercise.name}: not yet.\n{words}", n - len(changing), n, words)
+        passed = "right." if exercise.is_value else f"right in all {n} cases." if n > 1 else "right."
+        return Verdict(True, f"{exercise.name}: {passed}", n, n)
+    first = wrong[0]
+    lines = [f"{exercise.name}: not yet."]
+    if not exercise.is_value:
+        lines = [f"{exercise.name}: right in {n - len(wrong)} of {n} cases."]
+        arguments = ", ".join(written(a) for a in exercise.arguments(seed)[first])
+        lines.append(f"Case {first + 1}, {exercise.cases[first].says}: {exercise.name}({arguments})")
+        lines.append(f"   wanted: {said(wanted[first])}")
+    lines.append(f"   got: {said(outcomes[first])}")
+    where = None if exercise.is_value else difference(wanted[first], outcomes[first], exercise.tolerance)
+    if where:
+        lines.append(f"   {where}")
+    words = likeliest(exercise, wanted, outcomes, first, seed)
+    if words:
+        lines.append(words)
+    return Verdict(False, "\n".join(lines), n - len(wrong), n, words)
+
+
+def likeliest(exercise, wanted, outcomes, first, seed):
+    """The words for the mistake that does the same as the answer in the first case that is wrong, and in most of all."""
+    got = outcomes[first]
+    if not exercise.is_value and got.get("value", 0) is None:
+        return "The function gives nothing back: every path through it needs a return."
+    best, words = 0, None
+    for mistake in exercise.mistakes:
+        makes = [outcome(mistake.answer, arguments, exercise.prepare) for arguments in exercise.arguments(seed)]
+        if same(makes[first], got, exercise.tolerance) and not same(makes[first], wanted[first], exercise.tolerance):
+            score = sum(same(mine, yours, exercise.tolerance) for mine, yours in zip(makes, outcomes))  # noqa: B905
+            if score > best:
+                best, words = score, mistake.words
+    return words
+
+
+# What an answer does
+
+
+def outcome(answer, arguments, prepare):
+    """What an answer gives for plain arguments."""
+    given = prepare(arguments)
+    result = outcome_of(lambda: answer(*given))
+    try:
+        changed = "error" not in result and not same_value(plain(prepare(arguments)), plain(given), 0)
+    except Exception:
+        changed = True
+    if changed:
+        result["changed"] = True
+    return result
+
+
+def outcome_of(call):
+    """What a call gives, as plain data."""
+    try:
+        return {"value": plain(call())}
+    except Exception as error:
+        return {"error": type(error).__name__, "line": line_of(error)}
+
+
+def line_of(error):
+    """The last line of the learner's code that an exception came through; None, if there is none."""
+    line, step = None, getattr(error, "__traceback__", None)
+    while step is not None:
+        if step.tb_frame.f_code.co_filename == FILE:
+            line = step.tb_lineno
+        step = step.tb_next
+    return line
+
+
+class NotPlain(Exception):
+    """A value is no number, text, list or dict of them, or there is too much of it."""
+
+
+def plain(value):
+    """A value as plain data: tensors, arrays and tuples become lists. (A copy, therefore.)"""
+    left = [MOST_NUMBERS]
+
+    def of(value, depth):
+        left[0] -= 1
+        if left[0] < 0 or depth > DEEPEST:
+            raise NotPlain
+        if value is None or type(value) in (bool, int, float, str):
+            return value
+        if type(value) in (list, tuple):
+            return [of(item, depth + 1) for item in value]
+        if type(value) is dict:
+            return {str(key): of(item, depth + 1) for key, item in value.items()}
+        if hasattr(value, "tolist"):
+            if getattr(value, "numel", lambda: 0)() > MOST_NUMBERS:
+                raise NotPlain
+            return of(value.detach().tolist() if hasattr(value, "detach") else value.tolist(), depth + 1)
+        raise NotPlain
+
+    return of(value, 0)
+
+
+def plain_or_name(value):
+    """Plain data, or the name of the value's type."""
+    try:
+        return plain(value)
+    except Exception:
+        return type(value).__name__
+
+
+# Comparing
+
+
+def same(wanted, got, tolerance):
+    """Whether two outcomes are the same: the same exception, or values that are close."""
+    if "error" in wanted or "error" in got:
+        return wanted.get("error") == got.get("error")
+    return same_value(wanted["value"], got["value"], tolerance)
+
+
+def same_value(wanted, got, tolerance):
+    """Whether two plain values have the same shape and close numbers."""
+    if isinstance(wanted, list):
+        return (
+            isinstance(got, list)
+            and len(wanted) == len(got)
+            and all(same_value(a, b, tolerance) for a, b in zip(wanted, got))  # noqa: B905
+        )
+    if isinstance(wanted, dict):
+        return (
+            isinstance(got, dict)
+            and sorted(wanted) == sorted(got)
+            and all(same_value(wanted[key], got[key], tolerance) for key in wanted)
+        )
+    if is_number(wanted) and is_number(got):
+        if wanted == got or (wanted != wanted and got != got):
+            return True
+        if isinstance(wanted, int) and tolerance < 0.001:  # a count
+            return False
+        return abs(wanted - got) <= tolerance * (1 + min(abs(wanted), 1e300))
+    return type(wanted) is type(got) and wanted == got
+
+
+def is_number(value):
+    """Whether a plain value is a number (True and False are none)."""
+    return type(value) in (int, float)
+
+
+def shape(value):
+    """The lengths of lists in lists; None, if lists side by side differ in length."""
+    if not isinstance(value, list):
+        return ()
+    inner = [shape(item) for item in value]
+    if not inner:
+        return (0,)
+    if None in inner or any(other != inner[0] for other in inner):
+        return None
+    return (len(value), *inner[0])
+
+
+def difference(wanted, got, tolerance):
+    """Where two values differ, in words; None, if that says nothing new."""
+    if "error" in wanted or "error" in got:
+        return None
+    wanted, got = wanted["value"], got["value"]
+    if not isinstance(wanted, list) or not isinstance(got, list):
+        return None
+    if shape(wanted) != shape(got):
+        return f"The shape must be {shape(wanted)}; got {shape(got) or 'rows of different lengths'}."
+    at = []
+    while isinstance(wanted, list):
+        i = next((i for i in range(len(wanted)) if not same_value(wanted[i], got[i], tolerance)), None)
+        if i is None:
+            return None
+        at.append(f"[{i}]")
+        wanted, got = wanted[i], got[i]
+    if len(at) < 2:
+        return None
+    return f"The first difference is at {''.join(at)}: {written(wanted)} is wanted; got {written(got)}."
+
+
+# Writing
+
+
+def said(result):
+    """An outcome in words."""
+    if "error" not in result:
+        return written(result["value"])
+    if result["error"] == "NotPlain":
+        return "something that is no number, text or list of them, or far too much of it"
+    line = f" in your line {result['line']}" if result.get("line") else ""
+    return f"{result['error']}{line}"
+
+
+def written(value, most=160):
+    """A plain value as a learner would write it, short: numbers with four digits, long lists cut."""
+    text = full(value)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def full(value):
+    """A plain value as a learner would write it."""
+    if isinstance(value, list):
+        return "[" + ", ".join(full(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {full(item)}" for key, item in value.items()) + "}"
+    if type(value) is float:
+        return number_text(value)
+    if type(value) is int and abs(value) >= 10000:
+        return f"{value:,}"
+    return repr(value)
+
+
+def number_text(value):
+    """A float with four digits behind its point at most, or four digits in all where it is very large or small."""
+    if value != value:
+        return "nan"
+    if abs(value) == float("inf"):
+        return "inf" if value > 0 else "-inf"
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}.0" if abs(value) >= 10000 else f"{int(value)}.0"
+    if abs(value) >= 10000:
+        return f"{value:,.1f}"
+    if abs(value) < 0.001:
+        return f"{value:.3e}"
+    return f"{value:.4f}".rstrip("0")
