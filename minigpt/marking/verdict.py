@@ -9,9 +9,6 @@ Whoever judges needs no answer at hand, only its *outcomes*, plain data that may
 An outcome may hold "changed": True, too: the answer has changed one of its arguments.
 """
 
-#: The name that the code of an answer is compiled under. Tracebacks are searched for it.
-FILE = "<your code>"
-
 #: The most numbers that an answer may give back, and the deepest lists.
 MOST_NUMBERS, DEEPEST = 200000, 20
 
@@ -193,7 +190,7 @@ def judge(exercise, outcomes, seed=0):
 
 
 def likeliest(exercise, wanted, outcomes, first, seed):
-    """The words for the mistake that does the same as the answer in the first case that is wrong, and in most of all."""
+    """The words for the mistake that does the same as the answer in the first wrong case, and in most of all cases."""
     got = outcomes[first]
     if not exercise.is_value and got.get("value", 0) is None:
         return "The function gives nothing back: every path through it needs a return."
@@ -213,7 +210,8 @@ def likeliest(exercise, wanted, outcomes, first, seed):
 def outcome(answer, arguments, prepare):
     """What an answer gives for plain arguments."""
     given = prepare(arguments)
-    result = outcome_of(lambda: answer(*given))
+    code = getattr(answer, "__code__", None)
+    result = outcome_of(lambda: answer(*given), getattr(code, "co_filename", None))
     try:
         changed = "error" not in result and not same_value(plain(prepare(arguments)), plain(given), 0)
     except Exception:
@@ -223,19 +221,19 @@ def outcome(answer, arguments, prepare):
     return result
 
 
-def outcome_of(call):
-    """What a call gives, as plain data."""
+def outcome_of(call, file=None):
+    """What a call gives, as plain data. An error's line is looked for in the code of `file`."""
     try:
         return {"value": plain(call())}
     except Exception as error:
-        return {"error": type(error).__name__, "line": line_of(error)}
+        return {"error": type(error).__name__, "line": line_of(error, file)}
 
 
-def line_of(error):
-    """The last line of the learner's code that an exception came through; None, if there is none."""
+def line_of(error, file):
+    """The last line of a file that an exception came through; None, if there is none."""
     line, step = None, getattr(error, "__traceback__", None)
     while step is not None:
-        if step.tb_frame.f_code.co_filename == FILE:
+        if step.tb_frame.f_code.co_filename == file:
             line = step.tb_lineno
         step = step.tb_next
     return line
@@ -253,7 +251,9 @@ def plain(value):
         left[0] -= 1
         if left[0] < 0 or depth > DEEPEST:
             raise NotPlain
-        if value is None or type(value) in (bool, int, float, str):
+        if value is None or type(value) in (bool, float):
+            return value
+        if (type(value) is int and abs(value) < 10**300) or (type(value) is str and len(value) <= MOST_NUMBERS):
             return value
         if type(value) in (list, tuple):
             return [of(item, depth + 1) for item in value]
