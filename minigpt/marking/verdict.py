@@ -157,7 +157,7 @@ def verdict(exercise, answer, seed=0):
 
 def no_answer(exercise, why):
     """The verdict where there is nothing to try."""
-    return Verdict(False, f"{exercise.name}: not yet. {why}", 0, len(exercise.cases))
+    return Verdict(False, f"{exercise.name}: not yet: {why}", 0, len(exercise.cases))
 
 
 def judge(exercise, outcomes, seed=0):

@@ -1,0 +1,322 @@
+"""minigpt/marking: a class is marked in one run, and what one submission does falls on its own mark only."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+from minigpt.marking import exercises, report
+from minigpt.marking import notebook as notebooks
+from minigpt.marking.__main__ import main
+from minigpt.marking.folder import HandedIn, handed_in, learners
+from minigpt.marking.marks import Mark, Marked, seed_of
+from minigpt.marking.process import Limits, run
+from minigpt.marking.verdict import Case, Exercise, NotPlain, judge, plain, question, verdict
+
+RIGHT = """
+import math
+
+def softmax(scores):
+    powers = [math.exp(score - max(scores)) for score in scores]
+    return [power / sum(powers) for power in powers]
+"""
+
+
+def notebook(*cells: str) -> str:
+    """A notebook of code cells."""
+    code = [{"cell_type": "code", "metadata": {}, "outputs": [], "source": cell.splitlines(True)} for cell in cells]
+    return json.dumps({"cells": code, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+
+
+def body(lines: str) -> str:
+    """A softmax that does something else."""
+    return "import os, sys\n\ndef softmax(scores):\n" + "".join(f"    {line}\n" for line in lines.splitlines())
+
+
+#: What harms others if nothing holds it: the file that is handed in, and why there is no point.
+HOSTILE = {
+    "endless": (body("while True:\n    pass"), "it was still running after 2 seconds"),
+    "deaf": (
+        body("while True:\n    try:\n        while True: pass\n    except BaseException: pass"),
+        "it was still running",
+    ),
+    "bomb": (body("while True:\n    os.fork()"), "got: BlockingIOError in your line 5"),
+    "threads": (body("import threading\nthreading.Thread(target=print).start()\nreturn scores"), "got: RuntimeError"),
+    "gigabyte": (body("return 'x' * 10**9"), "softmax"),
+    "talker": (body("while True:\n    os.write(1, b'x' * 10**6)"), "it was still running"),
+    "memory": (body("return bytearray(10**12)"), "got: MemoryError in your line 4"),
+    "file": (
+        body("with open('big', 'wb') as file:\n    file.truncate(10**9)\nreturn scores"),
+        "got: OSError in your line 5",
+    ),
+    "exit": (body("exit()"), "it ended its own process (exit code 0)"),
+    "exit at once": (body("os._exit(7)"), "it ended its own process (exit code 7)"),
+    "segfault": (body("import ctypes\nctypes.string_at(0)"), "it was ended by signal 11"),
+    "recursion": (body("return softmax(scores)"), "got: RecursionError in your line 4"),
+    "equals all": (
+        "class Yes(list):\n    __eq__ = lambda self, other: True\ndef softmax(scores):\n    return Yes(scores)",
+        "got: something that is no number, text or list of them",
+    ),
+    "forger": (
+        body(
+            'line = \'{"name": "byhand.softmax", "outcomes": [{"value": 1}]}\\n\'.encode()\n'
+            "for channel in range(3, 20):\n    try:\n        os.write(channel, line)\n    except OSError:\n        pass"
+        ),
+        "it wrote into the marking's own channel",
+    ),
+    "at import": ("while True:\n    softmax = 1", "it was still running after 2 seconds"),
+    "looks at what is right": (
+        body("from minigpt.marking import exercises\nreturn exercises.find('byhand.softmax').wanted(0)[0]['value']"),
+        "softmax",
+    ),
+}
+
+#: What goes wrong without harm: the files, the points for softmax, and the reason or a remark in the learner's page.
+HARMLESS = {
+    "right": ({"byhand.py": RIGHT}, 1, ""),
+    "in a notebook": ({"byhand.ipynb": notebook("%pip install minigpt\n!ls", "x = 1 / 0", RIGHT)}, 1, ""),
+    "another name": ({"Byhand final (2) byhand.ipynb": notebook(RIGHT)}, 1, ""),
+    "helper": (
+        {
+            "byhand.ipynb": notebook(
+                "import math\nE = math.e",
+                "E += 0\ndef power(x): return E**x",
+                "def softmax(s): return [power(x - max(s)) / sum(power(y - max(s)) for y in s) for x in s]",
+            )
+        },
+        1,
+        "",
+    ),
+    "star": (
+        {"byhand.py": "from math import *\n" + RIGHT.replace("math.exp", "exp").replace("import math", "")},
+        1,
+        "",
+    ),
+    "twice": (
+        {"byhand.ipynb": notebook("def softmax(scores): ...", RIGHT)},
+        1,
+        "defined in cells 1 and 2; the last one",
+    ),
+    "twice, wrong last": (
+        {"byhand.ipynb": notebook(RIGHT, "def softmax(s): ...")},
+        0,
+        "defined in cells 1 and 2; the last",
+    ),
+    "check is dead": (
+        {"byhand.ipynb": notebook("check = lambda *a: print('right')", "def softmax(s): return s")},
+        0,
+        "wanted",
+    ),
+    "missing": ({"byhand.ipynb": notebook("def hardmax(scores): return scores")}, 0, "softmax is not defined"),
+    "no Python": (
+        {"byhand.ipynb": notebook("def softmax(scores)\n    return scores")},
+        0,
+        "cell 1 can't be read: line 1",
+    ),
+    "no JSON": ({"byhand.ipynb": "{"}, 0, "the file is no notebook"),
+    "no notebook": ({"byhand.ipynb": '{"cells": 3}'}, 0, "the file is no notebook"),
+    "deep": ({"byhand.ipynb": "[" * 100_000}, 0, "the file is no notebook"),
+    "empty": ({"byhand.ipynb": ""}, 0, "the file is no notebook"),
+    "no text": ({"byhand.py": b"\xff\xfe\x00"}, 0, "byhand.py is no text in UTF-8"),
+    "two files": ({"byhand.py": RIGHT, "byhand-old.py": RIGHT}, 0, "several files are for this lesson"),
+    "nothing": ({}, 0, "nothing was handed in"),
+    "a number": ({"byhand.py": "softmax = 3"}, 0, "softmax must be a function"),
+    "crash above": (
+        {"byhand.py": "import math\nlimit = 1 / 0\ndef softmax(s): return s[:limit]"},
+        0,
+        "line 2 of cell 1 raises",
+    ),
+    "changes": ({"byhand.py": RIGHT.replace("    powers", "    scores.sort()\n    powers")}, 0, "wanted"),
+    "=HYPERLINK(1)": ({"byhand.py": RIGHT}, 1, ""),
+    "<script>alert(1)<": ({"byhand.py": "def softmax(s): return '<script>alert(1)</script>'"}, 0, "got: '<script>alert(1)</script>'"),
+    "Ünï \u202ecode": ({"byhand.py": RIGHT}, 1, ""),
+    "surrogate": ({"byhand.py": "def softmax(s): return '\\ud800'"}, 0, "wanted"),
+}
+
+
+def hand_in(folder: Path, learner: str, files: dict) -> None:
+    (folder / learner).mkdir(parents=True)
+    for name, text in files.items():
+        (folder / learner / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+
+
+@pytest.fixture(scope="module")
+def marked(tmp_path_factory):
+    """A class of forty, marked by the command in one run: its rows by learner, its pages and Gradescope's files."""
+    place = tmp_path_factory.mktemp("class")
+    for learner, (file, _) in HOSTILE.items():
+        hand_in(place / "in", learner, {"byhand.py": file})
+    for learner, (files, *_) in HARMLESS.items():
+        hand_in(place / "in", learner, files)
+    command = [sys.executable, "-m", "minigpt.marking", place / "in", "--out", place / "marks.csv", "--seconds", "2"]
+    command += ["--pages", place / "pages", "--gradescope", place / "json", "--lessons", "byhand", "--salt", "pepper"]
+    subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
+    rows = list(csv.DictReader(io.StringIO((place / "marks.csv").read_text(encoding="utf-8"))))
+    return place, {row["learner"].lstrip("'"): row for row in rows}
+
+
+@pytest.mark.long
+def test_a_class_of_forty_is_marked_in_one_run(marked):
+    place, rows = marked
+    assert len(HOSTILE) >= 10 and len(rows) == len(HOSTILE) + len(HARMLESS) >= 40
+    for learner, (_, why) in HOSTILE.items():
+        row = rows[learner]
+        assert (row["byhand.softmax"], row["points"]) == ("0", "0"), learner
+        assert why in row["why"], (learner, row["why"])
+    for learner, (_, points, why) in HARMLESS.items():
+        row = rows[report.readable(learner)]
+        assert (row["byhand.softmax"], row["points"]) == (str(points), str(points)), (learner, row["why"])
+        page = unescape((place / "pages" / f"{learner}.html").read_text(encoding="utf-8"))
+        assert why in page, (learner, page)
+        results = json.loads((place / "json" / f"{learner}.json").read_text(encoding="utf-8"))
+        assert results["score"] == points and len(results["tests"]) == int(row["of"])
+
+
+@pytest.mark.long
+def test_a_learner_reads_the_words_that_check_says(marked):
+    place, _ = marked
+    results = json.loads((place / "json" / "check is dead.json").read_text(encoding="utf-8"))
+    said = next(test["output"] for test in results["tests"] if test["name"] == "byhand.softmax")
+    assert said == verdict(exercises.find("byhand.softmax"), lambda s: s, seed_of("pepper")).text
+
+
+@pytest.mark.long
+def test_names_of_learners_are_neither_formulas_nor_markup(marked):
+    place, _ = marked
+    table = (place / "marks.csv").read_text(encoding="utf-8")
+    assert "'=HYPERLINK(1)" in table and "\n=" not in table and "\u202e" not in table
+    assert "<script" not in (place / "pages" / "<script>alert(1)<.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.long
+def test_nothing_of_the_class_is_left_running(marked):
+    left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"marking/child.py" in contents(path)]
+    assert not left
+
+
+def contents(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.mark.long
+def test_every_exercise_is_marked_as_it_is_checked():
+    """The reference is right; each typical mistake is met with its own words. A mistake of each exercise at a time."""
+    found = {name: exercises.find(name) for name in exercises.names()}
+    for number in range(-1, max(len(exercise.mistakes) for exercise in found.values())):
+        wanted = {name: exercise for name, exercise in found.items() if number < len(exercise.mistakes)}
+        cells: dict[str, list[str]] = {}
+        for name, exercise in wanted.items():
+            answer = f"find({name!r}).{'reference' if number < 0 else f'mistakes[{number}].answer'}"
+            line = f"{exercise.name} = {answer}{'()' if exercise.is_value else ''}"
+            cells.setdefault(name.partition(".")[0], ["from minigpt.marking.exercises import find"]).append(line)
+        answered = run({lesson: HandedIn(notebook(*lines)) for lesson, lines in cells.items()}, wanted, 7, Limits())
+        for name, exercise in wanted.items():
+            said = judge(exercise, answered[name].outcomes, 7)
+            words = None if number < 0 else exercise.mistakes[number].words
+            assert (said.mistake, said.passed) == (words, number < 0), (name, said.text)
+
+
+def test_a_salt_chooses_the_inputs():
+    exercise = exercises.find("byhand.softmax")
+    assert exercise.arguments(seed_of("a")) == exercise.arguments(seed_of("a")) != exercise.arguments(seed_of("b"))
+    by_heart = dict(zip(map(str, exercise.arguments(0)), [o["value"] for o in exercise.wanted(0)], strict=True))
+    learned = lambda scores: by_heart.get(str((scores,)), [])  # noqa: E731
+    assert verdict(exercise, learned).passed
+    assert not verdict(exercise, learned, seed_of("a")).passed
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["nowhere", "--out", "x.csv"], "FOLDER must be a folder of submissions; got 'nowhere'"),
+        ([".", "--out", "x.csv"], "FOLDER must hold a folder or a notebook for each learner"),
+        (["."], "one of --out, --pages and --gradescope must say where the marks go"),
+        ([".", "--out", "x.csv", "--seconds", "0"], "--seconds must be positive; got 0.0"),
+        ([".", "--out", "x.csv", "--jobs", "0"], "--jobs must be at least 1; got 0"),
+        ([".", "--single", "--out", "x.csv", "--lessons", "alchemy"], "lessons must be among byhand"),
+        ([".", "--out", "x.csv", "--container", "none/such"], "container"),
+    ],
+)
+def test_wrong_options_are_named(options, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="error: .*") as raised:
+        main(options)
+    assert message in str(raised.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_links_and_pipes_are_not_followed(tmp_path):
+    (tmp_path / "eve").mkdir()
+    (tmp_path / "secret.py").write_text(RIGHT)
+    (tmp_path / "eve" / "byhand.py").symlink_to(tmp_path / "secret.py")
+    assert handed_in(tmp_path / "eve", ["byhand"])["byhand"].why == "byhand.py is a link or no file"
+    (tmp_path / "eve" / "byhand.py").unlink()
+    os.mkfifo(tmp_path / "eve" / "byhand.py")
+    assert handed_in(tmp_path / "eve", ["byhand"])["byhand"].why == "byhand.py is a link or no file"
+
+
+def test_a_folder_may_hold_files_of_learners(tmp_path):
+    (tmp_path / "ada.ipynb").write_text(notebook(RIGHT))
+    (tmp_path / "readme.txt").write_text("no submission")
+    (tmp_path / ".git").mkdir()
+    found = learners(tmp_path)
+    assert list(found) == ["ada"] and handed_in(found["ada"], ["byhand"])["byhand"].text
+    (tmp_path / "ada.py").write_text(RIGHT)
+    with pytest.raises(ValueError, match="one entry for each learner; got ada.ipynb and ada.py"):
+        learners(tmp_path)
+
+
+def test_only_what_an_answer_needs_is_run():
+    text = notebook(
+        "a = 1\nb = a + 1", "c = b\na = 5", "def f(): return g() + b\nprint(f())", "def g(): return d\nd = 3\nd += 1"
+    )
+    needed = [type(line.node).__name__ for line in notebooks.read(text, True).needed_for("f")]
+    assert needed == ["Assign", "Assign", "FunctionDef", "FunctionDef", "Assign", "AugAssign"]
+
+
+def test_an_answer_may_take_no_more_than_is_plain():
+    class Five(int):
+        pass
+
+    nested = 1
+    for _ in range(30):
+        nested = [nested]
+    for value in (Five(5), object(), [[]] * 200_001, 10**300, "x" * 200_001, nested):
+        with pytest.raises(NotPlain):
+            plain(value)
+
+
+def test_a_count_is_exact_and_an_estimate_may_be_near():
+    counted = question("total", 301_771_520, [(301_771_519, "One is missing.")])
+    assert verdict(counted, 301_771_520).passed and verdict(counted, 301771520.0).passed
+    assert verdict(counted, 301_771_519).mistake == "One is missing."
+    assert verdict(counted, 301_771_518).mistake is None and "got: 301,771,518" in verdict(counted, 301_771_518).text
+    assert not verdict(counted, True).passed and not verdict(counted, "301771520").passed
+    assert verdict(question("share", 0.25, [], tolerance=0.01), 0.251).passed
+
+
+def test_an_answer_that_changes_its_arguments_is_told_so():
+    double = Exercise(lambda xs: [2 * x for x in xs], [Case("", lambda draw: ([1, 2],))], [], name="double")
+
+    def changing(xs):
+        for i in range(len(xs)):
+            xs[i] *= 2
+        return list(xs)
+
+    assert "double changes what it was given" in verdict(double, changing).text
+
+
+def test_a_gradescope_file_says_what_was_judged():
+    marked = Marked("ada", [Mark("byhand.softmax", 1, "right", ""), Mark("byhand.top_k", 0, "wrong\ud800", "why")])
+    results = json.loads(report.gradescope(marked))
+    assert results["score"] == 1 and [test["status"] for test in results["tests"]] == ["passed", "failed"]
+    assert "<h1>ada</h1>" in report.page(marked) and "1 of 2 exercises are right." in report.page(marked)
