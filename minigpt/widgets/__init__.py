@@ -8,6 +8,7 @@ from minigpt.widgets.attention import AttentionExplorer
 from minigpt.widgets.memory import MemoryExplorer
 from minigpt.widgets.parameters import ParameterExplorer
 from minigpt.widgets.playground import Playground
+from minigpt.widgets.quiz import Quiz
 from minigpt.widgets.sampling import SamplingExplorer
 
-__all__ = ["AttentionExplorer", "MemoryExplorer", "ParameterExplorer", "Playground", "SamplingExplorer"]
+__all__ = ["AttentionExplorer", "MemoryExplorer", "ParameterExplorer", "Playground", "Quiz", "SamplingExplorer"]
