@@ -193,7 +193,7 @@ def judge(exercise, outcomes, seed=0):
 
 
 def likeliest(exercise, wanted, outcomes, first, seed):
-    """The words for the mistake that does the same as the answer in the first case that is wrong, and in most of all."""
+    """The words for the mistake that does what the answer does in the first case that is wrong, and in most of all."""
     got = outcomes[first]
     if not exercise.is_value and got.get("value", 0) is None:
         return "The function gives nothing back: every path through it needs a return."
@@ -333,10 +333,10 @@ def difference(wanted, got, tolerance):
     wanted, got = wanted["value"], got["value"]
     if not isinstance(wanted, list) or not isinstance(got, list):
         return None
-    if shape(wanted) != shape(got):
+    if shape(wanted) not in (None, shape(got)):
         return f"The shape must be {shape(wanted)}; got {shape(got) or 'rows of different lengths'}."
     at = []
-    while isinstance(wanted, list):
+    while isinstance(wanted, list) and isinstance(got, list) and len(wanted) == len(got):
         i = next((i for i in range(len(wanted)) if not same_value(wanted[i], got[i], tolerance)), None)
         if i is None:
             return None
