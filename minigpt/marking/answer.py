@@ -24,9 +24,9 @@ def verdict_on_source(exercise, source, seed=0, write=lambda text: None):
         write: a function that is handed what the code prints, piece by piece.
 
     Returns:
-        The verdict. Its text is the same in every Python. Beside it, `in_python(result, source)` has Python's own words.
+        The verdict. Its text is the same in every Python; `in_python` gives Python's own words beside it.
     """
-    namespace = {"__name__": MODULE, "print": printer(write), "input": no_input}
+    namespace = {"__name__": MODULE, "print": printer(write), "input": no_input, "exit": stop, "quit": stop}
     imports = builtins.__import__
     builtins.__import__ = only_math(imports)
     try:
@@ -40,10 +40,11 @@ def judged(exercise, source, seed, namespace):
     try:
         code = compile(source, FILE, "exec")
     except SyntaxError as error:
-        result = {"error": type(error).__name__, "line": error.lineno, "message": str(error.msg)[:MESSAGE_LENGTH]}
-        return no_answer(exercise, f"Your code is no Python: {said(result)}.", result)
+        line = line_of_syntax_error(error, source)
+        result = {"error": type(error).__name__, "line": line, "message": str(error.msg)[:MESSAGE_LENGTH]}
+        return no_answer(exercise, f"Python does not understand your line {line}.", result)
     except Exception as error:  # a character that no code may have, or far too many brackets
-        return no_answer(exercise, f"Your code is no Python: {type(error).__name__}.")
+        return no_answer(exercise, f"Python does not understand your code: {type(error).__name__}.")
     result = outcome_of(lambda: exec(code, namespace))  # noqa: S102 (the learner's own, on the learner's own machine)
     if "error" in result:
         return no_answer(exercise, f"Your code ends before it can be tried: {said(result)}.", result)
@@ -52,16 +53,29 @@ def judged(exercise, source, seed, namespace):
     return verdict(exercise, namespace[exercise.name], seed)
 
 
+def line_of_syntax_error(error, source):
+    """The line that Python does not understand. Brython looks for some of them behind the last line."""
+    lines = source.rstrip().split("\n")
+    if error.msg == "unexpected indent":
+        for n in range(1, len(lines)):
+            try:
+                compile("\n".join(lines[:n]), FILE, "exec")
+            except SyntaxError as earlier:
+                if earlier.msg == error.msg:
+                    return n
+    return max(1, min(error.lineno or 1, len(lines)))
+
+
 def in_python(result, source):
-    """What Python itself says of the exception that a verdict speaks of, and the line that it is in; "" if there is none.
+    """What Python itself says of the exception that a verdict speaks of, behind its line; "" if there is none.
 
     Other Pythons have other words, so this stands beside the verdict, not in it.
     """
     got = result.got or {}
-    if "error" not in got:
+    if got.get("error", "NotPlain") == "NotPlain":
         return ""
     lines, line = source.split("\n"), got.get("line")
-    where = f"{line}: {lines[line - 1].strip()}\n" if line and line <= len(lines) else ""
+    where = f"{line}: {lines[line - 1].strip()[:MESSAGE_LENGTH]}\n" if line and line <= len(lines) else ""
     message = got.get("message")
     return f"{where}{got['error']}: {message}" if message else f"{where}{got['error']}"
 
@@ -74,7 +88,8 @@ def printer(write):
         if left[0] <= 0:
             return
         text = (" " if sep is None else sep).join([str(value) for value in values]) + ("\n" if end is None else end)
-        write(text[: left[0]])
+        if text:
+            write(text[: left[0]])
         left[0] -= len(text)
         if left[0] <= 0:
             write("\n… Your code has printed more than is shown here.")
@@ -85,6 +100,11 @@ def printer(write):
 def no_input(prompt=""):
     """Stands in for input."""
     raise RuntimeError("nobody is there to answer input(). What the function needs is in its arguments.")
+
+
+def stop(code=None):
+    """Stands in for exit and quit."""
+    raise SystemExit
 
 
 def only_math(imports):

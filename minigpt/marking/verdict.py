@@ -397,7 +397,7 @@ def full(value):
     if type(value) is float:
         return number_text(value)
     if type(value) is int and abs(value) >= 10000:
-        return f"{value:,}"
+        return f"{value:,}" if value > 0 else f"-{-value:,}"  # Brython puts a comma behind some signs
     return repr(value)
 
 
@@ -407,10 +407,13 @@ def number_text(value):
         return "nan"
     if abs(value) == float("inf"):
         return "inf" if value > 0 else "-inf"
-    if value == int(value) and abs(value) < 1e15:
-        return f"{int(value):,}.0" if abs(value) >= 10000 else f"{int(value)}.0"
-    if abs(value) >= 10000:
-        return f"{value:,.1f}"
-    if abs(value) < 0.001:
+    if value < 0:
+        return f"-{number_text(-value)}"
+    if value >= 1e12 or 0 < value < 0.001:
         return f"{value:.3e}"
-    return f"{value:.4f}".rstrip("0")
+    if value == int(value):
+        return f"{int(value):,}.0" if value >= 10000 else f"{int(value)}.0"
+    if value >= 10000:
+        return f"{value:,.1f}"
+    text = f"{value:.4f}".rstrip("0")
+    return f"{text}0" if text.endswith(".") else text

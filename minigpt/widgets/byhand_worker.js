@@ -28,9 +28,13 @@ from minigpt.marking.answer import in_python, verdict_on_source
 
 def check(name, source):
     module = __import__("minigpt.marking.byhand." + name, globals(), None, ["EXERCISE"])
-    verdict = verdict_on_source(module.EXERCISE, source, 0, page.printed)
+    try:
+        verdict = verdict_on_source(module.EXERCISE, source, 0, page.printed)
+    except BaseException as error:
+        page.failed(type(error).__name__)
+        return
     line = (verdict.got or {}).get("line") or 0
-    page.judged(verdict.passed, verdict.text, in_python(verdict, source), line)
+    page.judged(verdict.passed, verdict.text, verdict.mistake or "", in_python(verdict, source), line)
 
 page.check = check
 `;
@@ -57,8 +61,10 @@ function start({ python, modules }) {
   brython.runPythonSource(DRIVER, "driver");
 }
 
+self.failed = (name) => self.postMessage({ error: `Your code was ended by ${name}.` });
 self.printed = (text) => self.postMessage({ printed: text });
-self.judged = (passed, text, python, line) => self.postMessage({ verdict: { passed, text, python, line } });
+self.judged = (passed, text, mistake, python, line) =>
+  self.postMessage({ verdict: { passed, text, mistake, python, line } });
 
 self.addEventListener("message", ({ data }) => {
   try {
