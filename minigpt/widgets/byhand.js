@@ -91,7 +91,12 @@ function keptCode(name) {
 function resultView() {
   const said = element("div", { class: "mgw-result", role: "status" });
   const printed = element("pre", { class: "mgw-code", tabindex: 0, "aria-label": "What your code printed" });
-  const output = element("div", { class: "mgw-printed" }, element("p", {}, "Your code printed:"), printed);
+  const output = element(
+    "div",
+    { class: "mgw-printed" },
+    element("p", {}, "Your code printed, in all cases together:"),
+    printed,
+  );
   output.hidden = true;
   return {
     node: element("div", {}, said, output),
