@@ -134,7 +134,11 @@ HARMLESS = {
     ),
     "changes": ({"byhand.py": RIGHT.replace("    powers", "    scores.sort()\n    powers")}, 0, "wanted"),
     "=HYPERLINK(1)": ({"byhand.py": RIGHT}, 1, ""),
-    "<script>alert(1)<": ({"byhand.py": "def softmax(s): return '<script>alert(1)</script>'"}, 0, "got: '<script>alert(1)</script>'"),
+    "<script>alert(1)<": (
+        {"byhand.py": "def softmax(s): return '<script>alert(1)</script>'"},
+        0,
+        "got: '<script>alert(1)</script>'",
+    ),
     "Ünï \u202ecode": ({"byhand.py": RIGHT}, 1, ""),
     "surrogate": ({"byhand.py": "def softmax(s): return '\\ud800'"}, 0, "wanted"),
 }

@@ -23,6 +23,7 @@ from sphinx.util import docname_join
 from minigpt import pretrained
 from minigpt.page.prose import without_bindings
 from minigpt.quantization import page_file
+from minigpt.widgets.byhand import LICENCE, python_for_the_page
 
 #: Overrides `repository: url:` of _config.yml for one build.
 REPOSITORY_VARIABLE = "MINIGPT_REPOSITORY"
@@ -159,6 +160,7 @@ def write_assets(app: Sphinx, error) -> None:
             shutil.copy(source / part, target)
     draw_social_card(static / "social-card.png")
     write_models(static / "models")
+    write_python(static / "python")
 
 
 def write_models(folder: Path) -> None:
@@ -171,8 +173,20 @@ def write_models(folder: Path) -> None:
         file = page_file(pretrained.load(weights), pretrained.load_tokenizer(weights))
         (folder / f"{weights.name}.bin").write_bytes(file)
         text = base64.b64encode(file).decode()
-        script = f'(globalThis.minigptModels ??= {{}})["{weights.name}"] = "{text}";'
-        (folder / f"{weights.name}.js").write_text(script, encoding="ascii")
+        register(folder / f"{weights.name}.js", f"models/{weights.name}", text)
+
+
+def write_python(folder: Path) -> None:
+    """Write the Python that checks exercises in the page, and its licence."""
+    folder.mkdir(exist_ok=True)
+    register(folder / "python.js", "python/python", python_for_the_page())
+    (folder / "LICENCE.txt").write_text(LICENCE, encoding="utf-8")
+
+
+def register(file: Path, name: str, text: str) -> None:
+    """Write a script that registers a text under a name, where site_static/widgets.js looks for it."""
+    script = f"(globalThis.minigptFiles ??= {{}})[{json.dumps(name)}] = {json.dumps(text)};"
+    file.write_text(script, encoding="ascii")
 
 
 def draw_social_card(path: Path) -> None:

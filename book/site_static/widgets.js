@@ -6,7 +6,7 @@
   const STATE = 'script[type="application/vnd.jupyter.widget-state+json"]';
   const VIEW = 'script[type="application/vnd.jupyter.widget-view+json"]';
 
-  /** Where this script is, and beside it the models' files. */
+  /** Where this script is, and beside it the files of the models and of Python. */
   const STATIC = new URL(".", document.currentScript.src || location.href);
 
   /** The bytes of a model that comes with the course, from the site; `progress` hears how many have come. */
@@ -35,19 +35,29 @@
     }
   };
 
-  /** The same from a folder on disk, where nothing can be fetched: from a script that registers the bytes. */
-  const scriptFileOf = (name) =>
+  /** A text that a script registers: it comes even from a folder on disk, where nothing can be fetched. */
+  const registered = (name, lost) =>
     new Promise((resolve, reject) => {
       const script = document.createElement("script");
-      script.src = new URL(`models/${name}.js`, STATIC);
-      script.addEventListener("load", () => {
-        resolve(Uint8Array.from(atob(globalThis.minigptModels[name]), (letter) => letter.charCodeAt(0)).buffer);
-        delete globalThis.minigptModels[name];
+      script.src = new URL(`${name}.js`, STATIC);
+      const end = () => {
+        const text = globalThis.minigptFiles?.[name];
+        delete globalThis.minigptFiles?.[name];
         script.remove();
-      });
-      script.addEventListener("error", () => reject(new Error(`The model's file is missing: ${script.src}`)));
+        if (text) resolve(text);
+        else reject(new Error(lost));
+      };
+      script.addEventListener("load", end);
+      script.addEventListener("error", end);
       document.head.append(script);
     });
+
+  const scriptFileOf = async (name) => {
+    const text = await registered(`models/${name}`, `The model's file is missing: models/${name}.js`);
+    return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
+  };
+
+  const NO_PYTHON = "Python could not be fetched. Try again when there is a connection.";
 
   /** What anywidget gives a front end, over a state of our own. The site answers for the kernel. */
   const modelOf = (state) => {
@@ -57,6 +67,12 @@
     return {
       isStored: true,
       send({ ask }) {
+        if (ask === "python") {
+          registered("python/python", NO_PYTHON).then(
+            (python) => answer({ python }),
+            (error) => answer({ error: error.message }),
+          );
+        }
         if (ask !== "model") return;
         fileOf(state.model_name, (...bytes) => answer({ progress: bytes })).then(
           (buffer) => answer({ model: true }, [new DataView(buffer)]),

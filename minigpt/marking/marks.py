@@ -114,7 +114,10 @@ def mark_of(name: str, exercise: Exercise, answered: Answered, seed: int) -> Mar
         cells = f"{', '.join(map(str, first))} and {last}"
         several = f"{exercise.name} is defined in cells {cells}; the last one counts"
     if answered.outcomes is None:
-        verdict = no_answer(exercise, f"{answered.why}.")
+        sentence = (
+            answered.why if answered.why.startswith(exercise.name) else f"{answered.why[:1].upper()}{answered.why[1:]}"
+        )
+        verdict = no_answer(exercise, f"{sentence}.")
         why = answered.why
     else:
         verdict = judge(exercise, answered.outcomes, seed)

@@ -4,13 +4,18 @@ This is plain Python without an import, because it runs unchanged in two places:
 Whoever judges needs no answer at hand, only its *outcomes*, plain data that may come from another process:
 
     {"value": V}                   what the answer gave, as numbers, texts and lists of them
-    {"error": NAME, "line": N}     the exception that ended it, and the line of the answer (None, if unknown)
+    {"error": NAME, "line": N, "message": TEXT}
+                                   the exception that ended it, the line of the answer (None, if unknown), and what
+                                   Python says of it, which differs between Pythons and is in no verdict's text
 
 An outcome may hold "changed": True, too: the answer has changed one of its arguments.
 """
 
 #: The most numbers that an answer may give back, and the deepest lists.
 MOST_NUMBERS, DEEPEST = 200000, 20
+
+#: So many characters of an exception's message are kept.
+MESSAGE_LENGTH = 300
 
 
 class Draw:
@@ -135,14 +140,16 @@ class Verdict:
         text: lines for the learner.
         n_passed, n_cases: how many cases it is right in, and how many there are.
         mistake: the words for the likeliest mistake; None, if it is none that is known.
+        got: the outcome that the text speaks of; None, if it speaks of none.
     """
 
-    def __init__(self, passed, text, n_passed, n_cases, mistake=None):
+    def __init__(self, passed, text, n_passed, n_cases, mistake=None, got=None):
         self.passed = passed
         self.text = text
         self.n_passed = n_passed
         self.n_cases = n_cases
         self.mistake = mistake
+        self.got = got
 
     def __repr__(self):
         return self.text
@@ -155,9 +162,9 @@ def verdict(exercise, answer, seed=0):
     return judge(exercise, exercise.outcomes(answer, seed), seed)
 
 
-def no_answer(exercise, why):
+def no_answer(exercise, why, got=None):
     """The verdict where there is nothing to try."""
-    return Verdict(False, f"{exercise.name}: not yet: {why}", 0, len(exercise.cases))
+    return Verdict(False, f"{exercise.name}: not yet. {why}", 0, len(exercise.cases), got=got)
 
 
 def judge(exercise, outcomes, seed=0):
@@ -186,19 +193,23 @@ def judge(exercise, outcomes, seed=0):
     words = likeliest(exercise, wanted, outcomes, first, seed)
     if words:
         lines.append(words)
-    return Verdict(False, "\n".join(lines), n - len(wrong), n, words)
+    return Verdict(False, "\n".join(lines), n - len(wrong), n, words, outcomes[first])
 
 
 def likeliest(exercise, wanted, outcomes, first, seed):
-    """The words for the mistake that does the same as the answer in the first wrong case, and in most of all cases."""
+    """The words for the mistake that does what the answer does in the first case that is wrong, and in most of all."""
     got = outcomes[first]
     if not exercise.is_value and got.get("value", 0) is None:
         return "The function gives nothing back: every path through it needs a return."
-    best, words = 0, None
+    best, words, given = 0, None, exercise.arguments(seed)
+
+    def does_the_same(mistake, case):
+        return same(outcome(mistake.answer, given[case], exercise.prepare), outcomes[case], exercise.tolerance)
+
     for mistake in exercise.mistakes:
-        makes = [outcome(mistake.answer, arguments, exercise.prepare) for arguments in exercise.arguments(seed)]
-        if same(makes[first], got, exercise.tolerance) and not same(makes[first], wanted[first], exercise.tolerance):
-            score = sum(same(mine, yours, exercise.tolerance) for mine, yours in zip(makes, outcomes))  # noqa: B905
+        made = outcome(mistake.answer, given[first], exercise.prepare)
+        if same(made, got, exercise.tolerance) and not same(made, wanted[first], exercise.tolerance):
+            score = sum(does_the_same(mistake, case) for case in range(len(given)))
             if score > best:
                 best, words = score, mistake.words
     return words
@@ -225,13 +236,24 @@ def outcome_of(call, file=None):
     """What a call gives, as plain data. An error's line is looked for in the code of `file`."""
     try:
         return {"value": plain(call())}
-    except Exception as error:
-        return {"error": type(error).__name__, "line": line_of(error, file)}
+    except (Exception, SystemExit) as error:
+        return {"error": type(error).__name__, "line": line_of(error, file), "message": message_of(error)}
+
+
+def message_of(error):
+    """What Python says of an exception, cut to a length."""
+    try:
+        return str(error)[:MESSAGE_LENGTH]
+    except Exception:
+        return ""
 
 
 def line_of(error, file):
-    """The last line of a file that an exception came through; None, if there is none."""
-    line, step = None, getattr(error, "__traceback__", None)
+    """The last line of a file that an exception came through; None, if there is none.
+
+    A recursion without an end may be ended at any line, and each Python ends it at another.
+    """
+    line, step = None, None if isinstance(error, RecursionError) else getattr(error, "__traceback__", None)
     while step is not None:
         if step.tb_frame.f_code.co_filename == file:
             line = step.tb_lineno
@@ -333,10 +355,10 @@ def difference(wanted, got, tolerance):
     wanted, got = wanted["value"], got["value"]
     if not isinstance(wanted, list) or not isinstance(got, list):
         return None
-    if shape(wanted) != shape(got):
+    if shape(wanted) not in (None, shape(got)):
         return f"The shape must be {shape(wanted)}; got {shape(got) or 'rows of different lengths'}."
     at = []
-    while isinstance(wanted, list):
+    while isinstance(wanted, list) and isinstance(got, list) and len(wanted) == len(got):
         i = next((i for i in range(len(wanted)) if not same_value(wanted[i], got[i], tolerance)), None)
         if i is None:
             return None
@@ -375,7 +397,7 @@ def full(value):
     if type(value) is float:
         return number_text(value)
     if type(value) is int and abs(value) >= 10000:
-        return f"{value:,}"
+        return f"{value:,}" if value > 0 else f"-{-value:,}"  # Brython puts a comma behind some signs
     return repr(value)
 
 
@@ -385,10 +407,13 @@ def number_text(value):
         return "nan"
     if abs(value) == float("inf"):
         return "inf" if value > 0 else "-inf"
-    if value == int(value) and abs(value) < 1e15:
-        return f"{int(value):,}.0" if abs(value) >= 10000 else f"{int(value)}.0"
-    if abs(value) >= 10000:
-        return f"{value:,.1f}"
-    if abs(value) < 0.001:
+    if value < 0:
+        return f"-{number_text(-value)}"
+    if value >= 1e12 or 0 < value < 0.001:
         return f"{value:.3e}"
-    return f"{value:.4f}".rstrip("0")
+    if value == int(value):
+        return f"{int(value):,}.0" if value >= 10000 else f"{int(value)}.0"
+    if value >= 10000:
+        return f"{value:,.1f}"
+    text = f"{value:.4f}".rstrip("0")
+    return f"{text}0" if text.endswith(".") else text

@@ -5,10 +5,19 @@ computations of a front end are in minigpt/browser, in a file named like the Pyt
 """
 
 from minigpt.widgets.attention import AttentionExplorer
+from minigpt.widgets.byhand import ByHand
 from minigpt.widgets.memory import MemoryExplorer
 from minigpt.widgets.parameters import ParameterExplorer
 from minigpt.widgets.playground import Playground
 from minigpt.widgets.quiz import Quiz
 from minigpt.widgets.sampling import SamplingExplorer
 
-__all__ = ["AttentionExplorer", "MemoryExplorer", "ParameterExplorer", "Playground", "Quiz", "SamplingExplorer"]
+__all__ = [
+    "AttentionExplorer",
+    "ByHand",
+    "MemoryExplorer",
+    "ParameterExplorer",
+    "Playground",
+    "Quiz",
+    "SamplingExplorer",
+]

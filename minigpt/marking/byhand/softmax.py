@@ -10,7 +10,7 @@ together they are 1, and one more in score makes a share e ≈ 2.718 times as la
 HINTS = [
     "math.exp(score) makes every score positive. What do all of these numbers add up to?",
     "Divide each of them by their sum.",
-    "math.exp(1000) is too large for a number. What happens to the shares if you subtract the same number from every score?",
+    "math.exp(1000) is too large. What happens to the shares if you subtract the same number from every score?",
 ]
 
 
@@ -38,8 +38,8 @@ def by_the_largest(scores):
 
 
 def no_largest(scores):
-    """math.exp overflows from about 710 on. Subtract the largest score from all of them first: the shares stay the same,
-    because every power is divided by the same factor."""
+    """math.exp overflows from about 710 on. Subtract the largest score from all of them first: the shares stay the
+    same, because every power is divided by the same factor."""
     powers = [math.exp(score) for score in scores]
     return [power / sum(powers) for power in powers]
 
