@@ -1,13 +1,14 @@
 """The exercises by hand: what their checks say, in both Pythons, and the widget that readers solve them in."""
 
-import ast
 import inspect
 import json
+import math
 import re
 import sys
 import threading
 from functools import partial
 from http.server import ThreadingHTTPServer
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -38,10 +39,13 @@ def exercise(name) -> Exercise:
 
 
 def as_learner(name, mistake) -> str:
-    """A mistake as a learner's code: its file's functions, of which this one has the name that is asked for."""
-    source = inspect.getsource(byhand.module(name))
-    functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
-    code = "\n\n".join(["import math", *(ast.get_source_segment(source, function) for function in functions)])
+    """A mistake as a learner's code: its function under the name that is asked for, and the functions that it calls."""
+    functions = {key: one for key, one in vars(byhand.module(name)).items() if inspect.isfunction(one)}
+    used = [mistake]
+    for one in used:
+        named = re.findall(r"\w+", inspect.getsource(one))
+        used += [function for key, function in functions.items() if key in named and function not in used]
+    code = "\n\n".join(["import math", *map(inspect.getsource, used)])
     code = re.sub(rf"\b{name}\b", "reference", code)
     return f"{code}\n\n{name} = {mistake.__name__}\n"
 
@@ -132,6 +136,38 @@ def test_the_references_compute_what_the_package_computes():
     )
     assert right["longest_copy"](text, source) == novelty.longest_overlap([text], source)
     assert right["bits_per_byte"](8 * 0.6931471805599453, 1, 1) == pytest.approx(8)
+
+
+def test_the_numbers_in_tasks_and_hints_are_computed():
+    said = []
+    for name in NAMES:
+        texts = " ".join([byhand.module(name).TASK, *byhand.module(name).HINTS])
+        for call, number in re.findall(r"(\w+\([^()]*\)) (?:is|=) (\d+(?:,\d{3})*)", texts):
+            assert f"{eval(call, {name: exercise(name).reference}):,}" == number  # noqa: S307 (ours)
+            said.append(call)
+        for number, log in re.findall(r"((?:1 / )?math\.log\(2\)) ≈ (\d\.\d+)", texts):
+            value = eval(number, {"math": math})  # noqa: S307 (ours)
+            assert f"{value:.{len(log) - 2}f}" == log
+            said.append(number)
+        assert all(f"{math.e:.3f}" == e for e in re.findall(r"e ≈ (\d\.\d+)", texts))
+    assert len(said) >= 5
+    assert math.exp(709) < math.inf
+    with pytest.raises(OverflowError):  # "from about 710 on"
+        math.exp(710)
+
+
+def test_where_scripts_are_off_the_task_is_said():
+    sys.path.insert(0, str(ROOT / "book" / "ext"))
+    import minigpt_site
+
+    widget = ByHand("top_p")
+    states = json.dumps({"state": {"1": {"state": {"description": widget.description}}}})
+    files = [SimpleNamespace(attributes={"type": minigpt_site.WIDGET_STATE, "body": states})]
+    view = f'<script type="{minigpt_site.WIDGET_VIEW}">{{"model_id": "1"}}</script>'
+    context = {"script_files": files, "body": view}
+    minigpt_site.give_widgets_a_stand_in(None, "", "", context, None)
+    said = re.search("<noscript>(.*)</noscript>", context["body"])[1]
+    assert "needs JavaScript, shows an exercise in Python, top_p, and checks what you write: Top-p keeps" in said
 
 
 # What is said of code that can't be tried

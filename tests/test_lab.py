@@ -23,6 +23,7 @@ CELLS = [
     "from minigpt.widgets import Playground\n"
     "untrained = GPT(CONFIGS['mini'].but(vocab_size=1024))\n"
     "Playground(untrained, tokenizer, max_new_tokens=9)",
+    "from minigpt.widgets import ByHand\nByHand('softmax')",
 ]
 
 
@@ -110,5 +111,21 @@ def test_a_slider_is_read_and_set_by_python_cells(lab, browser):
         " && document.querySelectorAll('.mgw')[1].querySelectorAll('.mgw-piece').length === 9",
         timeout=30_000,
     )
+
+    # An exercise by hand: its keys are its own, and its Python comes from the kernel.
+    exercise = page.locator(".mgw").nth(2)
+    code = exercise.locator("textarea")
+    code.scroll_into_view_if_needed()
+    code.focus()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("def softmax(scores):")
+    page.keyboard.press("Enter")
+    page.keyboard.type("return")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert code.input_value() == "def softmax(scores):\n    return\n        "
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function("document.querySelectorAll('.mgw')[2].dataset.state === 'failed'", timeout=60_000)
+    assert "needs a return" in exercise.inner_text() and code.evaluate("code => code === document.activeElement")
     assert not re.search(r"Error", page.locator(".jp-Notebook").inner_text())
     page.close()

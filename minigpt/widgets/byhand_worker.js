@@ -57,7 +57,7 @@ function start({ python, modules }) {
     ),
   );
   brython.recursion_limit = 300; // more would overflow the stack of the JavaScript below
-  self.brython({ debug: 0 });
+  self.brython({ debug: 0, indexedDB: false });
   brython.runPythonSource(DRIVER, "driver");
 }
 
@@ -68,13 +68,10 @@ self.judged = (passed, text, mistake, python, line) =>
 
 self.addEventListener("message", ({ data }) => {
   try {
-    if (data.python) {
-      start(data);
-      self.postMessage({ ready: true });
-    } else {
-      self.check(data.name, data.source);
-    }
+    if (data.python) start(data);
+    else self.check(data.name, data.source);
+    if (data.python) self.postMessage({ ready: true });
   } catch (error) {
-    self.postMessage({ error: String(error.message ?? error) });
+    self.postMessage({ error: `Python stopped: ${error.message}` });
   }
 });

@@ -35,8 +35,8 @@ def a_token(loss, n_tokens, n_bytes):
 
 
 def upside_down(loss, n_tokens, n_bytes):
-    """You multiply by the bytes and divide by the tokens; it is the other way round: loss · n_tokens is the whole
-    text's."""
+    """You multiply by the bytes and divide by the tokens. Multiply the loss by the tokens, which gives the loss of the
+    whole text, and divide by the bytes."""
     return loss * n_bytes / math.log(2) / n_tokens
 
 

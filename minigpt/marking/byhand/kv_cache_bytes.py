@@ -7,7 +7,7 @@ bytes does the cache take? A key has d_model numbers, all heads together; so has
 bytes."""
 
 HINTS = [
-    "For one token and one layer: one key and one value. How many numbers are that?",
+    "For one token and one layer: one key and one value. How many numbers is that?",
     "Every layer keeps its own keys and values, and every token has left some.",
     "The number of heads changes nothing: n_heads heads of d_model / n_heads numbers each are d_model numbers.",
 ]

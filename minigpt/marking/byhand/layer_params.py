@@ -66,7 +66,7 @@ EXERCISE = Exercise(
         Case("the homework's model", lambda draw: (1280, 20)),
         Case("any width", lambda draw: (4 * draw.whole(2, 50), 4)),
         Case("as many heads as numbers", lambda draw: (8, 8)),
-        Case("GPT-3's width, or near it", lambda draw: (96 * draw.whole(100, 128), 96)),
+        Case("a large model with 96 heads", lambda draw: (96 * draw.whole(100, 128), 96)),
     ],
     [
         no_biases,

@@ -94,7 +94,7 @@ EXERCISE = Exercise(
     [
         Case("the largest is 1.27", lambda draw: ([1.27, 0.5, -0.2],)),
         Case("the largest is negative", lambda draw: ([0.5, -2.54, 1.0],)),
-        Case("decimals above a half", lambda draw: ([1.93, 0.99, -0.11],)),
+        Case("decimals above a half", lambda draw: ([1.93, 1.0, -0.3],)),
         # With 1.93 as the largest, no other number of two decimals lies halfway between two whole numbers.
         Case("five weights", lambda draw: ([*draw.numbers(4, low=-1, high=1), 1.93],)),
         Case("the largest comes first, and is negative", lambda draw: ([-1.93, *draw.numbers(5, low=-1, high=1)],)),

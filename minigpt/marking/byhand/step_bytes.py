@@ -69,8 +69,8 @@ EXERCISE = Exercise(
     [
         Case("a single parameter", lambda draw: (1, "adamw")),
         Case("a single parameter and plain SGD", lambda draw: (1, "sgd")),
-        Case("a thousand or more", lambda draw: (draw.whole(1000, 9999), "adamw")),
-        Case("the same and plain SGD", lambda draw: (draw.whole(1000, 9999), "sgd")),
+        Case("some thousand parameters", lambda draw: (draw.whole(1000, 9999), "adamw")),
+        Case("some thousand parameters and plain SGD", lambda draw: (draw.whole(1000, 9999), "sgd")),
         Case("the homework's model", lambda draw: (301_771_520, "adamw")),
         Case("seven billion parameters", lambda draw: (7_000_000_000, "adamw")),
     ],

@@ -66,7 +66,7 @@ def divides_by_zero(scores, tau):
 
 
 def divides_by_nearly_zero(scores, tau):
-    """At temperature 0 equal largest scores share the probability in yours. Only the first of them gets it."""
+    """Your equal largest scores share the probability at temperature 0. The first of them must get all of it."""
     return _softmax([score / (tau or 1e-6) for score in scores])
 
 
