@@ -1,6 +1,8 @@
-"""The exercises of the lessons, one lesson a file. Answers are written with PyTorch; minigpt itself is the reference."""
+"""The exercises of the lessons, one lesson a file. Answers are written with PyTorch; minigpt is the reference."""
 
 import torch
+
+from minigpt.model import GPT
 
 
 def tensors(value):
@@ -20,13 +22,13 @@ def tensors(value):
 
 
 def loaded(make, weights):
-    """The module that `make` builds, with these weights. No random number is drawn for it.
+    """The module that `make` builds, with these weights. PyTorch's random numbers go on as if nothing had been built.
 
     Args:
         make: a function without arguments that builds a module.
         weights: its state dict.
     """
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]):
         module = make()
     module.load_state_dict(weights, assign=True)
     return module.eval()
@@ -35,3 +37,8 @@ def loaded(make, weights):
 def numbers_for(draw, shapes, low=-1, high=1):
     """Numbers for tensors with names: a dict from each name in `shapes` to lists of its shape."""
     return {name: draw.numbers(*shape, low=low, high=high) for name, shape in shapes.items()}
+
+
+def loaded_gpt(config, weights):
+    """The GPT with these weights; a tied head is not among them."""
+    return loaded(lambda: GPT(config), {**weights, "head.weight": weights["token_embedding.weight"]})

@@ -291,7 +291,9 @@ def fast_not_mixed(x, weights, n_heads):
 def layer(draw, B, T, H, D):
     """Arguments of a whole layer: x (B, T, C), its eight tensors by name, H."""
     C = H * D
-    shapes = {f"{name}.{kind}": (C, C) if kind == "weight" else (C,) for name in PROJECTIONS for kind in ("weight", "bias")}
+    shapes = {
+        f"{name}.{kind}": (C, C) if kind == "weight" else (C,) for name in PROJECTIONS for kind in ("weight", "bias")
+    }
     return draw.numbers(B, T, C, low=-1, high=1), numbers_for(draw, shapes), H
 
 
