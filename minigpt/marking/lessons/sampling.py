@@ -342,7 +342,7 @@ def a_text(n_prompt, max_new_tokens, context_length=6, V=9):
             "n_layers": 1,
             "d_ff": 5,
         }
-        weights = numbers_for(draw, parameter_shapes(GPTConfig(**config)), low=-2, high=2)
+        weights = numbers_for(draw, parameter_shapes(GPTConfig(**config)), low=-1, high=1)
         prompt = [draw.whole(0, V - 1) for _ in range(n_prompt)]
         points = [draw.whole(0, 9999) / 10000 for _ in range(max_new_tokens)]
         return {"config": config, "weights": weights}, prompt, max_new_tokens, context_length, points, None
