@@ -16,8 +16,10 @@ as they are.
 """
 
 import argparse
+import ast
 import copy
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -93,21 +95,52 @@ def make(path: Path, folder: Path = LESSONS) -> None:
 
 
 def without_answers(chapter: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """A chapter without its folded answers, and without the cells that compute them."""
+    """A chapter without its folded answers, and without the hidden cells that compute them.
+
+    A hidden cell stays if a later cell needs what it defines.
+    """
     notebook = copy.deepcopy(chapter)
-    cells, answered = [], False
+    hidden, answered = [], False
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source, found = ANSWER.subn("", cell.source)
             answered = found > 0
             if answered:
                 cell.metadata.pop(NUMBERS, None)
-        elif answered and {"hide-cell", "remove-cell"} & set(cell.metadata.get("tags", [])):
-            continue
-        cells.append(cell)
-    notebook.cells = cells
+        elif answered and "hide-cell" in cell.metadata.get("tags", []):
+            hidden.append(cell)
+    kept = [cell for cell in notebook.cells if cell not in hidden]
+    notebook.cells = [
+        cell
+        for cell in notebook.cells
+        if cell.source and (cell not in hidden or (defined_in([cell]) - defined_in(kept)) & used_in(kept))
+    ]
     notebook.metadata[OUTPUTS] = outputs_checksum(notebook)
     return notebook
+
+
+def nodes_of(cells: list[nbformat.NotebookNode]) -> Iterator[ast.AST]:
+    """The syntax trees of cells of code, node by node; the Colab cell left out, which is not all Python."""
+    for cell in cells:
+        if cell.cell_type == "code" and "%pip" not in cell.source:
+            yield from ast.walk(ast.parse(cell.source))
+
+
+def defined_in(cells: list[nbformat.NotebookNode]) -> set[str]:
+    """The names that cells define: variables, functions and their arguments, imports."""
+    names = set()
+    for node in nodes_of(cells):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.FunctionDef(name=name) | ast.arg(arg=name):
+                names.add(name)
+            case ast.alias(name=name, asname=other):
+                names.add(other or name)
+    return names
+
+
+def used_in(cells: list[nbformat.NotebookNode]) -> set[str]:
+    """The names that cells use."""
+    return {node.id for node in nodes_of(cells) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
 
 
 def main() -> None:

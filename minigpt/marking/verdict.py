@@ -199,10 +199,11 @@ def likeliest(exercise, wanted, outcomes, first, seed):
     got = outcomes[first]
     if not exercise.is_value and got.get("value", 0) is None:
         return "The function gives nothing back: every path through it needs a return."
-    best, words = 0, None
+    best, words, arguments = 0, None, exercise.arguments(seed)
     for mistake in exercise.mistakes:
-        makes = [outcome(mistake.answer, arguments, exercise.prepare) for arguments in exercise.arguments(seed)]
-        if same(makes[first], got, exercise.tolerance) and not same(makes[first], wanted[first], exercise.tolerance):
+        made = outcome(mistake.answer, arguments[first], exercise.prepare)
+        if same(made, got, exercise.tolerance) and not same(made, wanted[first], exercise.tolerance):
+            makes = [outcome(mistake.answer, each, exercise.prepare) for each in arguments]
             score = sum(same(mine, yours, exercise.tolerance) for mine, yours in zip(makes, outcomes))  # noqa: B905
             if score > best:
                 best, words = score, mistake.words
