@@ -2,7 +2,7 @@
 # make serve   look at it in a browser      make machines   execute them as on other processors, and compare
 # make check   the quick tests              make bench      measure speed and quality, write benchmarks/results
 # make test    all of them: prove it        make clean      throw away what was built
-# make lint    how the code is written
+# make lint    how the code is written      make lessons    the learner's and the solved notebooks, from their masters
 BIN := .venv/bin
 SITE := _build/html/index.html
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")
@@ -11,7 +11,7 @@ PYTHON ?= $(or $(shell for python in python3 python3.14 python3.13 python3.12 py
 # Two at a time, each on one core: threads that wait for each other on busy cores cost more than they give.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 
-.PHONY: site serve check test lint chapters machines bench clean
+.PHONY: site serve check test lint chapters lessons machines bench clean
 
 site: .venv/site.done
 	rm -rf _build
@@ -39,6 +39,9 @@ lint: .venv/test.done
 
 chapters: .venv/site.done
 	$(BIN)/python tools/chapters.py
+
+lessons: .venv/site.done
+	$(BIN)/python tools/lessons.py
 
 machines: .venv/site.done
 	$(BIN)/python tools/machines.py

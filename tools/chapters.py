@@ -64,6 +64,18 @@ def run(path: Path) -> None:
     first = notebook.cells[0]
     if first.cell_type != "code" or "google.colab" not in first.source:
         raise ValueError(f"{path}: the first cell must be the Colab cell")
+    write(path, executed(notebook))
+
+
+def write(path: Path, notebook: nbformat.NotebookNode) -> None:
+    """Write a notebook; if that fails, its file stays as it was."""
+    text = nbformat.writes(notebook).rstrip("\n") + "\n"
+    write_files({path: lambda place: place.write_text(text, encoding="utf-8")})
+
+
+def executed(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook with its outputs and the right numbers in its text. Its first cell becomes the Colab cell."""
+    first = notebook.cells[0]
     first.source = colab_cell()
     first.metadata = {"tags": ["remove-cell"]}
     asked = [(question, nbformat.v4.new_code_cell(question.source)) for question in questions(notebook)]
@@ -91,8 +103,7 @@ def run(path: Path) -> None:
     nbformat.validate(notebook)
     notebook = nbformat.reads(numbered(nbformat.writes(notebook), widget_ids(widgets)), as_version=4)
     notebook.metadata[OUTPUTS] = outputs_checksum(notebook)
-    text = nbformat.writes(notebook).rstrip("\n") + "\n"
-    write_files({path: lambda place: place.write_text(text, encoding="utf-8")})
+    return notebook
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from traceback import extract_tb
 
 from minigpt.marking.verdict import Exercise, Verdict, verdict
 
@@ -39,7 +40,30 @@ def check(name: str, answer) -> Verdict:
     Raises:
         ValueError: there is no such exercise.
     """
-    return verdict(find(name), answer)
+    exercise, raised = find(name), []
+    if exercise.is_value or not callable(answer):
+        return verdict(exercise, answer)
+
+    def tried(*arguments):
+        try:
+            return answer(*arguments)
+        except Exception as error:
+            raised.append(error)
+            raise
+
+    found = verdict(exercise, tried)
+    said = [error for error in raised if f"got: {type(error).__name__}" in found.text]
+    if said:
+        found.text += f"\nPython says: {_last_words(said[0], answer)}"
+    return found
+
+
+def _last_words(error: Exception, answer) -> str:
+    """The message of an exception, and the last line of the learner's file or cell that it came through."""
+    file = getattr(getattr(answer, "__code__", None), "co_filename", None)
+    lines = [frame.line for frame in extract_tb(error.__traceback__) if frame.filename == file and frame.line]
+    where = f" (in your line: {lines[-1]})" if lines else ""
+    return f"{str(error).strip()}{where}"
 
 
 def _lesson(name: str) -> dict[str, Exercise]:

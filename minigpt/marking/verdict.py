@@ -121,11 +121,11 @@ def question(name, value, mistakes, tolerance=0):
         mistakes: pairs of a wrong number (or a function that computes it) and the words for it.
         tolerance: how far the answer may be off, as a share of 1 + its size.
     """
-    given = lambda number: number if callable(number) else lambda: number  # noqa: E731 (as short as it is clear)
+    computed = lambda number: number if callable(number) else lambda: number  # noqa: E731 (as short as it is clear)
     return Exercise(
-        given(value),
+        computed(value),
         [Case("", lambda draw: ())],
-        [Mistake(given(wrong), words) for wrong, words in mistakes],
+        [Mistake(computed(wrong), words) for wrong, words in mistakes],
         tolerance,
         is_value=True,
         name=name,
@@ -157,6 +157,8 @@ class Verdict:
 
 def verdict(exercise, answer, seed=0):
     """Try an answer in all cases and judge it."""
+    if answer is ...:
+        return no_answer(exercise, "Put your answer in the place of the three dots.")
     if not exercise.is_value and not callable(answer):
         return no_answer(exercise, f"{exercise.name} must be a function; got {written(plain_or_name(answer))}")
     return judge(exercise, exercise.outcomes(answer, seed), seed)
@@ -183,7 +185,7 @@ def judge(exercise, outcomes, seed=0):
     lines = [f"{exercise.name}: not yet."]
     if not exercise.is_value:
         lines = [f"{exercise.name}: right in {n - len(wrong)} of {n} cases."]
-        arguments = ", ".join(written(a) for a in exercise.arguments(seed)[first])
+        arguments = ", ".join(given(a) for a in exercise.arguments(seed)[first])
         lines.append(f"Case {first + 1}, {exercise.cases[first].says}: {exercise.name}({arguments})")
         lines.append(f"   wanted: {said(wanted[first])}")
     lines.append(f"   got: {said(outcomes[first])}")
@@ -201,15 +203,12 @@ def likeliest(exercise, wanted, outcomes, first, seed):
     got = outcomes[first]
     if not exercise.is_value and got.get("value", 0) is None:
         return "The function gives nothing back: every path through it needs a return."
-    best, words, given = 0, None, exercise.arguments(seed)
-
-    def does_the_same(mistake, case):
-        return same(outcome(mistake.answer, given[case], exercise.prepare), outcomes[case], exercise.tolerance)
-
+    best, words, arguments = 0, None, exercise.arguments(seed)
     for mistake in exercise.mistakes:
-        made = outcome(mistake.answer, given[first], exercise.prepare)
+        made = outcome(mistake.answer, arguments[first], exercise.prepare)
         if same(made, got, exercise.tolerance) and not same(made, wanted[first], exercise.tolerance):
-            score = sum(does_the_same(mistake, case) for case in range(len(given)))
+            makes = [outcome(mistake.answer, each, exercise.prepare) for each in arguments]
+            score = sum(same(mine, yours, exercise.tolerance) for mine, yours in zip(makes, outcomes))  # noqa: B905
             if score > best:
                 best, words = score, mistake.words
     return words
@@ -385,6 +384,16 @@ def said(result):
 def written(value, most=160):
     """A plain value as a learner would write it, short: numbers with four digits, long lists cut."""
     text = full(value)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def given(value, most=160):
+    """An argument as a learner would write it. Of a table that is too long to be read, the shape is enough."""
+    text = full(value)
+    if len(text) > most and isinstance(value, dict):
+        text = "{" + ", ".join(f"{key!r}: {given(item, 40)}" for key, item in value.items()) + "}"
+    if len(text) > most and len(shape(value) or ()) > 1:
+        text = f"numbers {shape(value)}"
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
