@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from minigpt.marking import exercises, report
+from minigpt.marking import exercises, process, report
 from minigpt.marking import notebook as notebooks
 from minigpt.marking.__main__ import main
 from minigpt.marking.folder import HandedIn, handed_in, learners
@@ -201,8 +201,9 @@ def where(link: Path) -> str:
 
 
 @pytest.mark.long
-def test_every_exercise_is_marked_as_it_is_checked():
+def test_every_exercise_is_marked_as_it_is_checked(monkeypatch):
     """The reference is right; each typical mistake is met with its own words. A mistake of each exercise at a time."""
+    monkeypatch.setattr(process, "is_root", lambda: False)  # the answers are read from files, perhaps root's own
     found = {name: exercises.find(name) for name in exercises.names()}
     for number in range(-1, max(len(exercise.mistakes) for exercise in found.values())):
         wanted = {name: exercise for name, exercise in found.items() if number < len(exercise.mistakes)}

@@ -37,14 +37,14 @@ def main() -> None:
     for name in COMMON:
         importlib.import_module(name)
     verdict, notebook = own("verdict"), own("notebook")
-    prepare = verdict.plain
+    prepares = {False: verdict.plain}
     if any(answer["tensors"] for answer in request["answers"]):
         import torch
 
         from minigpt.marking.lessons import tensors
 
         torch.set_num_threads(1)
-        prepare = tensors
+        prepares[True] = tensors
     limit(**request["limits"])
 
     def say(line: dict) -> None:
@@ -53,7 +53,7 @@ def main() -> None:
     say({"ready": True})
     read = functools.cache(lambda lesson: notebook.read(**request["files"][lesson]))
     for answer in request["answers"]:
-        say({"name": answer["name"]} | answered(answer, read, prepare, verdict))
+        say({"name": answer["name"]} | answered(answer, read, prepares[answer["tensors"]], verdict))
 
 
 def own(name: str):
@@ -83,10 +83,8 @@ def answered(answer: dict, read, prepare, verdict) -> dict:
         return {"outcomes": [verdict.outcome_of(lambda: found)], "cells": cells}
     if not callable(found):
         return {"missing": f"{variable} must be a function", "cells": cells}
-    return {
-        "outcomes": [verdict.outcome(found, arguments, prepare) for arguments in answer["arguments"]],
-        "cells": cells,
-    }
+    outcomes = [verdict.outcome(found, tuple(arguments), prepare) for arguments in answer["arguments"]]
+    return {"outcomes": outcomes, "cells": cells}
 
 
 def value_of(submission, variable: str) -> tuple[object, str | None]:

@@ -98,7 +98,7 @@ def run(
             "limits": {
                 "memory_bytes": limits.memory_bytes,
                 "file_bytes": limits.file_bytes,
-                "user": FIRST_USER + slot if os.geteuid() == 0 and not limits.container else None,
+                "user": FIRST_USER + slot if is_root() and not limits.container else None,
             },
         }
         done, why = run_once(request, exercises, limits)
@@ -106,6 +106,11 @@ def run(
         if len(done) < len(left):
             answered[left[len(done)]] = Answered(None, why)
     return answered
+
+
+def is_root() -> bool:
+    """Whether root marks. Then a submission runs as a user without rights: root may start processes without limit."""
+    return os.geteuid() == 0
 
 
 def run_once(request: dict, exercises: Mapping[str, Exercise], limits: Limits) -> tuple[dict[str, Answered], str]:
