@@ -44,7 +44,9 @@ function judge({ python, modules, name, source }, printed, signal) {
     const address = URL.createObjectURL(new Blob([workerSource], { type: "text/javascript" }));
     const worker = new Worker(address);
     let timer;
+    let isOver = false; // a message may still be on its way
     const end = (settle, value) => {
+      isOver = true;
       clearTimeout(timer);
       worker.terminate();
       URL.revokeObjectURL(address);
@@ -55,6 +57,7 @@ function judge({ python, modules, name, source }, printed, signal) {
       timer = setTimeout(() => end(reject, new Error(sentence)), milliseconds);
     };
     worker.addEventListener("message", ({ data }) => {
+      if (isOver) return;
       if (data.printed) printed(data.printed);
       else if (data.error) end(reject, new Error(data.error));
       else if (data.verdict) end(resolve, data.verdict);
@@ -127,7 +130,6 @@ function resultView() {
 /** The hints, one more with each press of the button. */
 function hintsOf(hints) {
   const list = element("ol", { class: "mgw-hints", "aria-live": "polite", "aria-label": "Hints" });
-  list.hidden = true;
   const update = () => {
     const shown = list.children.length;
     more.textContent = shown < hints.length ? `Hint ${shown + 1} of ${hints.length}` : "No more hints";
@@ -136,7 +138,6 @@ function hintsOf(hints) {
   const more = button("", () => {
     const hint = hints[list.children.length];
     if (hint === undefined) return;
-    list.hidden = false;
     list.append(element("li", {}, hint));
     update();
   });
@@ -187,14 +188,14 @@ function render({ model, el }) {
       root.dataset.state = state;
     };
     try {
-      result.begin("Python comes and starts …");
+      result.begin("Python starts …");
       const python = await pythonOf(model);
       if (mine.signal.aborted) return;
       const code = { python, modules: model.get("modules"), name, source: field.get() };
       const verdict = await judge(code, result.print, mine.signal);
       end(verdict.passed ? "passed" : "failed", () => {
         result.judged(verdict);
-        field.mark(verdict.line);
+        if (field.get() === code.source) field.mark(verdict.line);
         if (verdict.passed) solution.open = true;
       });
     } catch (error) {
