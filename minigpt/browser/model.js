@@ -136,7 +136,7 @@ function gather(weights, values, from, C, D, into, at) {
 const ACTIVATIONS = {
   relu: (z) => Math.max(0, z),
   gelu: (z) => 0.5 * z * (1 + erf(z / Math.SQRT2)),
-  gelu_tanh: (z) => 0.5 * z * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (z + 0.044715 * z ** 3))),
+  gelu_tanh: (z) => 0.5 * z * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (z + 0.044715 * z * z * z))),
 };
 
 /** The error function, wrong by 1.5e-7 at most (Abramowitz and Stegun 1964, formula 7.1.26). */
