@@ -9,7 +9,7 @@ import pytest
 import torch
 import traitlets
 from axe_playwright_python.sync_playwright import Axe
-from conftest import ROOT
+from conftest import POLICY, served
 from playwright.sync_api import expect
 from watched import Watched
 
@@ -21,8 +21,6 @@ from minigpt.widgets import AttentionExplorer, Playground
 from minigpt.widgets.engine import shipped_name
 
 CHAPTER = "book/08_playground"
-#: What README tells a server to send.
-POLICY = re.search(r"Content-Security-Policy: (.*)", (ROOT / "README.md").read_text(encoding="utf-8"))[1]
 
 
 @pytest.fixture(scope="module")
@@ -431,18 +429,26 @@ def test_from_a_folder_on_disk(browser, site, in_page):
         ]
 
 
-def test_under_a_strict_content_security_policy(shown, address):
-    page = shown("book/index")
+#: Remembers what the worker says of the model: whether WebAssembly multiplies.
+LISTENING = """window.Worker = class extends Worker {
+  constructor(...given) {
+    super(...given);
+    this.addEventListener("message", ({ data }) => { window.isSimd ??= data.isSimd; });
+  }
+};"""
 
-    def with_policy(route):
-        response = route.fetch()
-        route.fulfill(response=response, headers={**response.headers, "content-security-policy": POLICY})
 
-    page.context.route(f"{address}/book/*.html*", with_policy)
-    page.goto(f"{address}/{CHAPTER}.html")
-    page.wait_for_selector("html[data-widgets=ready]")
-    write(page)
-    assert len(texts(page)[0]) > 50
+@pytest.mark.parametrize("webassembly", [True, False])
+def test_under_a_strict_content_security_policy(webassembly, browser, site, in_page):
+    policy = POLICY if webassembly else POLICY.replace("'wasm-unsafe-eval' ", "")
+    assert webassembly == ("wasm" in policy) and "unsafe" not in re.search("script-src (.*?);", policy)[1][22:]
+    with served(site, policy) as address, Watched(browser, address) as watched:
+        watched.page.add_init_script(LISTENING)
+        page = watched.open(CHAPTER)
+        write(page)
+        expected = complete(*in_page, "JULIET:\nI love", 100, temperature=0.8, seed=0, progress=False)
+        assert texts(page) == ["JULIET:\nI love" + expected]
+        assert page.evaluate("window.isSimd") == webassembly and watched.wrong == []
 
 
 @pytest.mark.parametrize("harm", ["lost", "cut short", "another version"])
