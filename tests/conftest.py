@@ -87,10 +87,10 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def served(folder: Path, policy: str | None = None):
+def served(folder: Path, policy: str | None = None, handler: type = QuietHandler):
     """A server of a folder, which may send a Content-Security-Policy; its address."""
 
-    class Handler(QuietHandler):
+    class Handler(handler):
         def end_headers(self):
             if policy:
                 self.send_header("Content-Security-Policy", policy)
