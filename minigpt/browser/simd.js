@@ -1,4 +1,4 @@
-// Rows times rows, x Wᵀ: where a model spends nearly all of its time. A loop in JavaScript; and one in WebAssembly,
+// Rows times rows, x Wᵀ: what takes nearly all of a model's time. A loop in JavaScript; and one in WebAssembly,
 // whose SIMD instructions take four numbers at once, for weights that lie in a memory of WebAssembly.
 
 // The instructions of the second loop, in bytes. Most take what the ones before have left on a stack, and leave their
@@ -41,14 +41,14 @@ const ROWS = [
 
 /** The module around it, in sections: each has a number and a length. */
 const sized = (bytes) => [bytes.length, ...bytes];
-const [INTEGER, FOUR_FLOATS] = [0x7f, 0x7b];
+const [INT, FLOATS_4] = [0x7f, 0x7b];
 const MODULE = [
   [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0], // "\0asm", version 1
-  [1, 9, 1, 0x60, 5, INTEGER, INTEGER, INTEGER, INTEGER, INTEGER, 0], // one type: five integers -> nothing
+  [1, 9, 1, 0x60, 5, INT, INT, INT, INT, INT, 0], // one type: five integers -> nothing
   [2, 8, 1, 1, 0x6d, 1, 0x6d, 2, 0, 1], // one import: the memory m of m, one page at least
   [3, 2, 1, 0], // one function, of type 0
   [7, 5, 1, 1, 0x66, 0, 0], // one export: function 0, as f
-  [10, ...sized([1, ...sized([2, 1, INTEGER, 2, FOUR_FLOATS, ...ROWS, END])])], // its code; AT to ZEROS are its own
+  [10, ...sized([1, ...sized([2, 1, INT, 2, FLOATS_4, ...ROWS, END])])], // its code; AT to ZEROS are its own
 ];
 
 /** For each memory of WebAssembly: its loop, and the places in it for a row of x and of y. */

@@ -19,7 +19,7 @@ function tokensOf(text) {
 }
 
 const requests = {
-  /** Take a model from the bytes of its file. `isSimd` says whether WebAssembly multiplies, which takes less time. */
+  /** Take a model from the bytes of its file. `isSimd`: whether WebAssembly multiplies. */
   load({ buffer }) {
     const { config, weights, tokenizer: description } = readPageFile(buffer);
     [model, tokenizer] = [new GPT(config, weights), new Tokenizer(description)];
