@@ -7,6 +7,7 @@ Chromium's clock goes. Every run has a new page.
 
 Chromium's processor throttling at 4 (roughly a phone) does not reach a worker. So there the worker's code runs on the
 page's own thread, with a stand-in for what a worker calls `self`; the same without throttling says what that changes.
+Where a browser or a page's policy refuses WebAssembly, a loop in JavaScript multiplies: it is timed, too.
 
 Beside it, PyTorch reads the same file in Python, and all of them must write the same text. What was hoped for is
 printed beside the results. Results go to results/page_model.json.
@@ -37,6 +38,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu"]
 #: Where the code runs, and how much slower the processor is made; then what was hoped for, in milliseconds.
 CASES = [
     ("worker", 1, {"first_token_ms": 300, "token_ms": 2}),
+    ("worker without WebAssembly", 1, {}),
     ("page's thread", 1, {}),
     ("page's thread", 4, {"token_ms": 8}),
     ("PyTorch", 1, {}),
@@ -44,7 +46,7 @@ CASES = [
 MEASURE = """async ({ source, file, where, prompt, settings }) => {
   const { buffer } = Uint8Array.from(atob(file), (character) => character.charCodeAt(0));
   let post, answered;
-  if (where === "worker") {
+  if (where.startsWith("worker")) {
     const worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
     worker.onmessage = ({ data }) => answered(data);
     post = (request, transfer) => worker.postMessage(request, transfer);
@@ -56,20 +58,20 @@ MEASURE = """async ({ source, file, where, prompt, settings }) => {
   }
   const [times, tokens] = [[], []];
   const ask = (request, transfer = []) => new Promise((resolve, reject) => {
-    answered = ({ token, done, error }) => {
+    answered = ({ token, done, error, isSimd }) => {
       if (token !== undefined) {
         times.push(performance.now() - began);
         tokens.push(token);
       }
-      if (done) error ? reject(new Error(error)) : resolve();
+      if (done) error ? reject(new Error(error)) : resolve(isSimd);
     };
     post(request, transfer);
   });
   await ask({ id: 0, name: "stop" }).catch(() => {}); // It runs now, and says that it has no model yet.
   const began = performance.now();
-  await ask({ id: 1, name: "load", buffer }, [buffer]);
+  const isSimd = await ask({ id: 1, name: "load", buffer }, [buffer]);
   await ask({ id: 2, name: "write", prompt, settings });
-  return [times, tokens];
+  return [times, tokens, isSimd];
 }"""
 
 
@@ -78,10 +80,13 @@ def in_browser(browser: Browser, file: bytes, where: str, slower: int) -> tuple[
     page = browser.new_page()
     page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": slower})
     settings = {"temperature": TEMPERATURE, "maxNewTokens": NEW_TOKENS, "seed": SEED}
-    asked = {"where": where, "prompt": PROMPT, "settings": settings, "source": bundle("../browser/worker.js")}
-    found = page.evaluate(MEASURE, asked | {"file": base64.b64encode(file).decode()})
+    without = "without WebAssembly" in where
+    source = ("delete globalThis.WebAssembly;" if without else "") + bundle("../browser/worker.js")
+    asked = {"where": where, "prompt": PROMPT, "settings": settings, "source": source}
+    times, tokens, is_simd = page.evaluate(MEASURE, asked | {"file": base64.b64encode(file).decode()})
     page.close()
-    return tuple(found)
+    assert is_simd != without, "the other loop ran"
+    return times, tokens
 
 
 def in_pytorch(file: bytes) -> tuple[list[float], list[int]]:

@@ -121,9 +121,9 @@ def in_browser(browser, address: str, source: str, file: bytes, where: str, slow
     page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": slower})
     settings = {"temperature": TEMPERATURE, "maxNewTokens": NEW_TOKENS, "seed": SEED}
     asked = {"where": where, "prompt": PROMPT, "settings": settings, "source": source}
-    found = page.evaluate(MEASURE, asked | {"file": base64.b64encode(file).decode()})
+    times, tokens, _ = page.evaluate(MEASURE, asked | {"file": base64.b64encode(file).decode()})
     page.close()
-    return found
+    return times, tokens
 
 
 def main() -> None:

@@ -3,11 +3,13 @@
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import threading
 import tomllib
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,6 +24,8 @@ from minigpt.widgets.explorer import IMPORT
 ROOT = Path(__file__).resolve().parents[1]
 BROWSER = ROOT / "minigpt" / "browser"
 REPOSITORY = "https://github.com/some-teacher/gpt-course"
+#: The Content-Security-Policy that README tells a server to send.
+POLICY = re.search(r"Content-Security-Policy: (.*)", (ROOT / "README.md").read_text(encoding="utf-8"))[1]
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -82,13 +86,27 @@ class QuietHandler(SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="session")
-def address(site) -> str:
-    """Where the built site is served."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(site)))
+@contextmanager
+def served(folder: Path, policy: str | None = None, handler: type = QuietHandler):
+    """A server of a folder, which may send a Content-Security-Policy; its address."""
+
+    class Handler(handler):
+        def end_headers(self):
+            if policy:
+                self.send_header("Content-Security-Policy", policy)
+            super().end_headers()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def address(site) -> str:
+    """Where the built site is served."""
+    with served(site) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ from conftest import BROWSER, ROOT
 
 PACKAGE = BROWSER.parent
 FILES = sorted([*PACKAGE.rglob("*.js"), *(ROOT / "book").rglob("*.js")])
-#: All but the worker have a Python file of the same name.
-TWINS = sorted(path.stem for path in BROWSER.glob("*.js") if path.name != "worker.js")
+#: All have a Python file of the same name, but the worker and the products of matrices, which Python has from PyTorch.
+TWINS = sorted({path.stem for path in BROWSER.glob("*.js")} - {"worker", "simd"})
 
 
 def exported(path) -> set[str]:

@@ -152,7 +152,7 @@ def test_what_the_model_cannot_read_is_refused(in_page):
 
 def test_shapes_in_the_comments_are_those_of_the_arrays(arithmetic):
     """Every `name = ...; // (T, C)` of model.js is held against the array's length when its line has run."""
-    source = (BROWSER / "model.js").read_text(encoding="utf-8")
+    source = bundle("../browser/model.js") + "export { GPT };"
     line = re.compile(r"^( *)((?:const |let )?)([\w.]+)( = .*;) // (\([\w, ]+\))$", re.M)
     claims = len(line.findall(source))
     watched = line.sub(r'\1\2\3\4 window.seen.push([`\3`, "\5", \3.length]);', source)
@@ -213,6 +213,77 @@ def test_beyond_the_context_the_window_moves_as_in_python(in_page, shipped_pair)
     how = {"temperature": 0.9, "topK": 50, "maxNewTokens": 5, "seed": 1}
     ours = [int(t) for t in generate(model, prompt, 5, temperature=0.9, top_k=50, seed=1, progress=False)]
     assert in_page(body, {"prompt": prompt, "how": how}) == ours
+
+
+# Products of matrices: where WebAssembly runs, and where it does not
+
+
+@pytest.mark.parametrize("T, rows, columns", [(1, 1, 1), (2, 3, 5), (1, 8, 16), (3, 7, 31), (5, 33, 18), (2, 224, 896)])
+def test_both_loops_multiply_as_pytorch_does(T, rows, columns, arithmetic):
+    """Rows that four does not divide included. The second matrix lies where what was read too far would be seen."""
+    x, *matrices = torch.randn(T, columns), torch.randn(rows, columns), torch.randn(rows + 1, columns) + 1e4
+    found = arithmetic(
+        """const [x, W, other] = a.tables.map((numbers) => Float32Array.from(numbers));
+        const fast = m.inSimdMemory({ W, other }, a.longest);
+        const longer = Float32Array.from({ length: a.longest }, () => 1e9);
+        m.products(longer, fast.W.subarray(0, a.longest), a.longest); // what it leaves behind is to do no harm
+        return [W, fast.W, other, fast.other].map((weight) => [m.isSimd(weight), [...m.products(x, weight, a.I)]]);""",
+        {
+            "tables": [table.flatten().tolist() for table in (x, *matrices)],
+            "I": columns,
+            "longest": max(rows + 1, columns),
+        },
+    )
+    assert [simd for simd, _ in found] == [False, True, False, True]
+    for (_, plain), (_, fast), matrix in zip(found[::2], found[1::2], matrices, strict=True):
+        expected = (x.double() @ matrix.double().T).flatten()
+        size = (x.abs().double() @ matrix.abs().double().T).flatten()
+        for numbers in (plain, fast):
+            assert ((torch.tensor(numbers, dtype=torch.float64) - expected).abs() / size).max() < 1e-6
+        assert ((torch.tensor(plain) - torch.tensor(fast)).abs() / size).max() < 1e-6
+
+
+REFUSALS = {
+    "a policy": """document.head.innerHTML =
+        '<meta http-equiv="Content-Security-Policy" content="script-src blob:">'""",
+    "a browser without SIMD": "WebAssembly.Module = class { constructor() { throw new WebAssembly.CompileError(); } }",
+    "a browser without WebAssembly": "delete globalThis.WebAssembly",
+    "too little memory": "WebAssembly.Memory = class { constructor() { throw new RangeError(); } }",
+    "nobody": "",
+}
+
+
+@pytest.mark.parametrize("refuses", REFUSALS)
+def test_where_webassembly_is_refused_the_loop_in_javascript_writes_the_same(refuses, browser, shipped_pair):
+    model, tokenizer = shipped_pair
+    page = browser.new_page()
+    if refuses == "a policy":
+        page.evaluate(REFUSALS[refuses])
+    loaded, tokens = page.evaluate(
+        """([source, file]) => new Promise((resolve, reject) => {
+          const { buffer } = Uint8Array.from(atob(file), (character) => character.charCodeAt(0));
+          const worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+          const [tokens, settings] = [[], { temperature: 0, maxNewTokens: 9, seed: 0 }];
+          let loaded;
+          worker.onerror = reject;
+          worker.onmessage = ({ data }) => {
+            if (data.token !== undefined) tokens.push(data.token);
+            if (!data.done) return;
+            if (loaded) return resolve([loaded.isSimd, tokens]);
+            loaded = data;
+            worker.postMessage({ id: 2, name: "write", prompt: "ROMEO:", settings });
+          };
+          worker.postMessage({ id: 1, name: "load", buffer }, [buffer]);
+        })""",
+        [
+            ("" if refuses == "a policy" else f"{REFUSALS[refuses]};") + bundle("../browser/worker.js"),
+            base64.b64encode(page_file(pretrained.load(SHIPPED), tokenizer)).decode(),
+        ],
+    )
+    page.close()
+    assert loaded == (refuses == "nobody")
+    ids = tokenizer.encode("ROMEO:").ids
+    assert tokens == [int(t) for t in generate(model, ids, 9, temperature=0, progress=False)]
 
 
 # One seed, one text

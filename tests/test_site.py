@@ -3,10 +3,7 @@
 import io
 import json
 import re
-import threading
 import tomllib
-from functools import partial
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
@@ -14,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
-from conftest import REPOSITORY, ROOT, QuietHandler
+from conftest import POLICY, REPOSITORY, ROOT, served
 from PIL import Image
 from sphinx.errors import ConfigError
 from watched import Watched
@@ -189,6 +186,42 @@ def test_a_page_works_from_a_file(page, browser, site):
         assert watched.wrong == []
 
 
+def test_scripts_are_files_of_the_site(html):
+    """Inline are data only. So the theme is chosen where it was: before anything is drawn."""
+    for name, page in html.items():
+        inline = page.find_all("script", src=False)
+        assert all(re.search("json|thebe-config", tag.get("type", "")) for tag in inline), name
+        events = [(tag.name, key) for tag in page.find_all(True) for key in tag.attrs if key.startswith("on")]
+        assert events == [] and not page.select("[href^='javascript:'], [src^='javascript:']"), name
+    names = {name: re.findall(r"/inline/(\w+)\.js", str(page)) for name, page in html.items()}
+    first = {found[0] for found in names.values() if found}
+    assert len(first) == 1 and len({file for found in names.values() for file in found}) < len(html) + 15
+    head = [
+        tag for tag in html["book/index.html"].head.find_all(["script", "link"]) if tag.get("src") or tag.get("rel")
+    ]
+    before = head[: next(n for n, tag in enumerate(head) if min(first) in tag.get("src", ""))]
+    assert not any("stylesheet" in tag.get("rel", []) for tag in before)
+
+
+def test_inline_scripts_are_moved_and_nothing_else_is(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "ext"))
+    from minigpt_site import without_inline_scripts
+
+    kept = (
+        '<script type="application/json">{"onclick=\\"f()\\"": 1}</script><script src="a.js" defer></script>'
+        '<p>an onclick="x" in words</p>'
+    )
+    page = f'<body>{kept}<script async data-x="1">\n f(1 < 2)\n</script><script>\n f(1 < 2)\n</script>'
+    page += '<a href="#" onclick="g(&quot;a&quot;)">b</a><b\nonClick=\'h()\' id=c></b></body>'
+    moved, sources = without_inline_scripts(page, "../_static/inline")
+    assert kept in moved and 'data-x="1" src="../_static/inline/' in moved and "async" not in moved
+    assert not re.search(r"<[^<>]*\son\w+=", moved, re.IGNORECASE)
+    assert len(sources) == 3 and set(re.findall(r"inline/(\w+\.js)", moved)) == set(sources)
+    texts = "".join(sources.values())
+    assert texts.count("f(1 < 2)") == 1 and 'g("a")' in texts and "h()" in texts
+    assert without_inline_scripts(moved, "../_static/inline") == (moved, {})
+
+
 def test_the_watching_sees_what_it_is_there_to_see(browser, site, address, tmp_path):
     (site / "planted.html").write_text(
         '<!doctype html><html><head><title>x</title></head><body><img src="gone.png">'
@@ -336,40 +369,18 @@ def test_in_forced_colours_bars_can_be_told_from_the_page(page, scheme, browser,
         assert shown.evaluate(CANNOT_BE_READ, canvas) == []
 
 
-class StrictHandler(QuietHandler):
-    """Serves the site as a careful school would: nothing from outside, no eval."""
-
-    policy = (
-        "default-src 'self'; script-src 'self' 'unsafe-inline' blob:; style-src 'self' 'unsafe-inline'; "
-        "img-src 'self' data:; font-src 'self'"
-    )
-
-    def end_headers(self):
-        self.send_header("Content-Security-Policy", self.policy)
-        super().end_headers()
-
-
-class StricterHandler(StrictHandler):
-    policy = "default-src 'self'"
-
-
-def served(handler, site):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(site)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server, f"http://127.0.0.1:{server.server_port}"
-
-
 @pytest.fixture(scope="module")
 def strict_address(site):
-    server, strict_address = served(StrictHandler, site)
-    yield strict_address
-    server.shutdown()
+    """Where the site is served with the policy that README recommends."""
+    with served(site, POLICY) as address:
+        yield address
 
 
-@pytest.mark.parametrize("page", [*WITH_WIDGETS, "book/index", "book/glossary", "search"])
-def test_a_page_works_under_a_content_security_policy(page, browser, strict_address):
-    with Watched(browser, strict_address) as watched:
+@pages
+def test_a_page_works_under_the_policy_of_the_readme(page, browser, strict_address):
+    with Watched(browser, strict_address, scheme="dark") as watched:
         shown = watched.open(page)
+        assert shown.locator("html").get_attribute("data-theme") == "dark"
         if page in WITH_WIDGETS:
             moved = shown.locator(".mgw").first
             before = moved.inner_text()
@@ -377,16 +388,32 @@ def test_a_page_works_under_a_content_security_policy(page, browser, strict_addr
             control.focus()
             shown.keyboard.press("ArrowRight")
             shown.wait_for_function("([box, text]) => box.innerText !== text", arg=[moved.element_handle(), before])
+        if page in CHAPTERS:
+            shown.evaluate("() => { window.print = () => { window.printed = true; }; }")
+            shown.locator(".btn-download-pdf-button").first.dispatch_event("click")
+            assert shown.evaluate("window.printed")
+            shown.locator(".btn-fullscreen-button").first.click()
+            shown.wait_for_function("document.fullscreenElement !== null")
+        if page == "search":
+            shown.goto(f"{strict_address}/search.html?q=causal")
+            shown.wait_for_selector("#search-results li a")
         assert watched.wrong == []
 
 
+def test_a_script_within_a_page_does_not_run_under_the_policy_of_the_readme(browser, site, strict_address):
+    (site / "planted.html").write_text("<!doctype html><title>x</title><script>document.title = 'it ran'</script>")
+    try:
+        with Watched(browser, strict_address) as watched:
+            assert watched.open("planted").title() == "x" and "Content Security Policy" in watched.wrong[0]
+    finally:
+        (site / "planted.html").unlink()
+
+
 def test_a_policy_that_forbids_too_much_is_noticed(browser, site):
-    server, strict_address = served(StricterHandler, site)
-    with Watched(browser, strict_address) as watched:
-        watched.page.goto(f"{strict_address}/book/index.html")
+    with served(site, "default-src 'self'") as address, Watched(browser, address) as watched:
+        watched.page.goto(f"{address}/book/index.html")
         watched.page.wait_for_load_state("networkidle")
         assert any("Content Security Policy" in line for line in watched.wrong)
-    server.shutdown()
 
 
 def shaded(table, canvas: int) -> float:

@@ -1,12 +1,13 @@
 """What the site needs beyond Jupyter Book: one repository setting, chapters that can be left out, widgets that
-live without a kernel, MathJax and a social card of its own."""
+live without a kernel, MathJax and a social card of its own, and no scripts within its pages."""
 
 import base64
+import hashlib
 import json
 import os
 import re
 import shutil
-from html import escape
+from html import escape, unescape
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -38,6 +39,11 @@ NO_ADDRESS = (
 #: The part of MathJax that the pages load, of some 24 MB that the package holds.
 MATHJAX = ("tex-chtml.js", "output/chtml/fonts/woff-v2")
 
+
+#: A script with its attributes and its text; a tag; and an attribute of a tag that is a script.
+SCRIPT = re.compile(r"<script([^>]*)>(.*?)</script>", re.DOTALL)
+TAG = re.compile(r"<[a-zA-Z][^<>]*>")
+HANDLER = re.compile(r"""\son([a-z]+)=("[^"]*"|'[^']*')""", re.IGNORECASE)
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
@@ -189,6 +195,68 @@ def register(file: Path, name: str, text: str) -> None:
     file.write_text(script, encoding="ascii")
 
 
+def move_scripts_out(app: Sphinx, error) -> None:
+    """Move the scripts that the theme writes into the pages to files beside them, once the pages stand.
+
+    So a server can tell browsers to run no script that is not a file of the site: see README.md. Scripts with the same
+    text are one file, named after it. Each runs where it stood, before what follows it is read.
+    """
+    if error or app.builder.format != "html":
+        return
+    site = Path(app.outdir)
+    files = site / "_static" / "inline"
+    files.mkdir(parents=True, exist_ok=True)
+    for page in site.rglob("*.html"):
+        if "_static" not in page.relative_to(site).parts:
+            text = page.read_text(encoding="utf-8")
+            moved, sources = without_inline_scripts(text, Path(os.path.relpath(files, page.parent)).as_posix())
+            for name, source in sources.items():
+                (files / name).write_text(source, encoding="utf-8")
+            if moved != text:
+                page.write_text(moved, encoding="utf-8")
+
+
+def without_inline_scripts(page: str, folder: str) -> tuple[str, dict[str, str]]:
+    """A page whose scripts, and attributes such as onclick, are in files of the folder; and the files' texts by name.
+
+    >>> without_inline_scripts("<script>f()</script>", "_static")[0]
+    '<script src="_static/19c1041342240f32.js"></script>'
+    """
+    sources = {}
+
+    def tag_of(source: str, attributes: str = "") -> str:
+        name = f"{hashlib.sha256(source.encode()).hexdigest()[:16]}.js"
+        sources[name] = source
+        return f'<script{attributes} src="{folder}/{name}"></script>'
+
+    def script(found: re.Match) -> str:
+        attributes, source = found.groups()
+        kind = re.search(r"""\btype=["']?([^"'\s]*)""", attributes)
+        is_data = kind and kind[1] not in ("", "text/javascript", "application/javascript")
+        if is_data or re.search(r"\bsrc=", attributes):
+            return found[0]
+        return tag_of(source, re.sub(r"\s(async|defer)\b(=\S*)?", "", attributes))  # they count for files only
+
+    listeners = []
+
+    def attribute(found: re.Match) -> str:
+        event, code = found[1].lower(), unescape(found[2][1:-1])
+        mark = f'data-on{event}="{hashlib.sha256(code.encode()).hexdigest()[:16]}"'
+        listeners.append(
+            f'addEventListener("{event}", (event) => {{\n'
+            f"  const element = event.target.closest?.('[{mark}]');\n"
+            f"  if (element && (function () {{ {code} }}).call(element) === false) event.preventDefault();\n"
+            "}, true);\n"
+        )
+        return f" {mark}"
+
+    page = SCRIPT.sub(script, page)
+    page = TAG.sub(lambda tag: HANDLER.sub(attribute, tag[0]), page)
+    for listener in dict.fromkeys(listeners):
+        page = page.replace("</body>", f"{tag_of(listener)}\n</body>", 1)
+    return page, sources
+
+
 def draw_social_card(path: Path) -> None:
     """The picture that a link to the course unfolds to: 1,200 by 630 pixels."""
     with rc_context({"font.family": "DejaVu Sans"}):
@@ -216,5 +284,6 @@ def setup(app: Sphinx) -> dict:
     app.connect("html-page-context", give_widgets_a_stand_in, priority=900)
     app.connect("html-page-context", drop_thebe, priority=900)
     app.connect("build-finished", write_assets)
+    app.connect("build-finished", move_scripts_out)
     app.config.mathjax_path = "mathjax/tex-chtml.js"
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -4,6 +4,7 @@
 // Letters: T positions read in this call, S positions that can be seen (those in the cache, then T), C = H·D the width,
 // H heads of D, F the width inside feed-forward, V the vocabulary, L layers. A table (T, C) is a Float32Array of T·C
 // numbers, row after row.
+import { inSimdMemory, isSimd, products } from "./simd.js";
 
 /** y = x Wᵀ + b, for every row of x. */
 class Linear {
@@ -16,42 +17,9 @@ class Linear {
 
   forward(x) {
     const { weight, bias, outputs: O, inputs: I } = this;
-    const T = x.length / I;
-    const y = new Float32Array(T * O); // (T, O)
-    // Four rows of W at a time, those at a, b, c and d: each number of x is fetched once for four products.
-    let o = 0;
-    for (; o + 4 <= O; o += 4) {
-      const a = o * I,
-        b = a + I,
-        c = b + I,
-        d = c + I;
-      for (let t = 0; t < T; t++) {
-        const at = t * I,
-          to = t * O + o;
-        let sumA = 0,
-          sumB = 0,
-          sumC = 0,
-          sumD = 0;
-        for (let i = 0; i < I; i++) {
-          const number = x[at + i];
-          sumA += weight[a + i] * number;
-          sumB += weight[b + i] * number;
-          sumC += weight[c + i] * number;
-          sumD += weight[d + i] * number;
-        }
-        y[to] = sumA + bias[o];
-        y[to + 1] = sumB + bias[o + 1];
-        y[to + 2] = sumC + bias[o + 2];
-        y[to + 3] = sumD + bias[o + 3];
-      }
-    }
-    // The rows that are left, where O is no multiple of four.
-    for (; o < O; o++) {
-      for (let t = 0; t < T; t++) {
-        let sum = bias[o];
-        for (let i = 0; i < I; i++) sum += weight[o * I + i] * x[t * I + i];
-        y[t * O + o] = sum;
-      }
+    const y = products(x, weight, I); // (T, O)
+    for (let row = 0; row < y.length; row += O) {
+      for (let o = 0; o < O; o++) y[row + o] += bias[o];
     }
     return y;
   }
@@ -168,7 +136,7 @@ function gather(weights, values, from, C, D, into, at) {
 const ACTIVATIONS = {
   relu: (z) => Math.max(0, z),
   gelu: (z) => 0.5 * z * (1 + erf(z / Math.SQRT2)),
-  gelu_tanh: (z) => 0.5 * z * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (z + 0.044715 * z ** 3))),
+  gelu_tanh: (z) => 0.5 * z * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (z + 0.044715 * z * z * z))),
 };
 
 /** The error function, wrong by 1.5e-7 at most (Abramowitz and Stegun 1964, formula 7.1.26). */
@@ -217,14 +185,16 @@ export class GPT {
    * @param weights Float32Arrays by the names of the parameters in Python
    */
   constructor(config, weights) {
-    const { d_model: C, vocab_size: V, context_length, n_layers: L, bias } = config;
+    const { d_model: C, d_ff: F, vocab_size: V, context_length, n_layers: L, bias } = config;
     this.config = config;
+    weights = inSimdMemory(weights, Math.max(C, F, V)); // where products are fast, if the browser has such a place
     this.tokenEmbedding = taken(weights, "token_embedding.weight", V * C); // (V, C)
     this.positionEmbedding = taken(weights, "position_embedding.weight", context_length * C);
     this.blocks = Array.from({ length: L }, (_, i) => new Block(weights, `blocks.${i}`, config));
     this.norm = new LayerNorm(weights, "norm", C, bias);
     const tied = config.tie_weights ? { "head.weight": this.tokenEmbedding } : weights;
     this.head = new Linear(tied, "head", V, C, false);
+    this.isSimd = isSimd(this.head.weight);
   }
 
   /** The scores for what follows each of the tokens, (T, V). They continue what `cache` has read. */

@@ -26,10 +26,11 @@ export function ascending(values) {
  * @param settings temperature, topK, topP, minP; null for a cut that is not made
  * @param order ascending(logits), for callers that have it already
  */
-export function nextTokenProbabilities(logits, settings = {}, order = ascending(logits)) {
+export function nextTokenProbabilities(logits, settings = {}, order = null) {
   const { temperature = 1, topK = null, topP = null, minP = null } = settings;
   const V = logits.length;
-  const largest = logits[order[V - 1]];
+  const largest = logits.reduce((a, b) => Math.max(a, b));
+  if (topK !== null || (topP ?? 1) < 1) order ??= ascending(logits);
   const scores = new Float64Array(V);
   if (temperature === 0) {
     scores[logits.indexOf(largest)] = 1;
@@ -51,7 +52,7 @@ export function nextTokenProbabilities(logits, settings = {}, order = ascending(
   }
   if (minP !== null && minP > 0) {
     const probabilities = softmax(scores);
-    const least = minP * probabilities[order[V - 1]];
+    const least = minP * probabilities[logits.indexOf(largest)];
     for (let i = 0; i < V; i++) if (probabilities[i] < least) scores[i] = -Infinity;
   }
   return softmax(scores);

@@ -19,11 +19,12 @@ function tokensOf(text) {
 }
 
 const requests = {
-  /** Take a model from the bytes of its file. */
+  /** Take a model from the bytes of its file. `isSimd`: whether WebAssembly multiplies. */
   load({ buffer }) {
     const { config, weights, tokenizer: description } = readPageFile(buffer);
     [model, tokenizer] = [new GPT(config, weights), new Tokenizer(description)];
-    return { config, names: Array.from({ length: config.vocab_size }, (_, id) => tokenizer.shown(id)) };
+    const names = Array.from({ length: config.vocab_size }, (_, id) => tokenizer.shown(id));
+    return { config, names, isSimd: model.isSimd };
   },
 
   /** Continue a text: first the tokens of the prompt, then each new one with the scores it was drawn from. */
