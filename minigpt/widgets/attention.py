@@ -18,6 +18,7 @@ from minigpt.widgets.explorer import (
     check_state_bytes,
     encoded,
     float32_bytes,
+    styles,
     token_text,
 )
 
@@ -44,6 +45,7 @@ class AttentionExplorer(Engine):
     """
 
     _esm = bundle("attention.js")
+    _css = styles("attention.css")
 
     tokens = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)
     layers = traitlets.List(traitlets.Int(), read_only=True).tag(sync=True)

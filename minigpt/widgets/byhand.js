@@ -39,7 +39,7 @@ function pythonOf(model) {
  * @param signal an AbortSignal that ends it early
  * @returns a promise of { passed, text, mistake, python, line }
  */
-function judge({ python, modules, name, source }, printed, signal) {
+function judge({ python, name, source }, printed, signal) {
   return new Promise((resolve, reject) => {
     const address = URL.createObjectURL(new Blob([workerSource], { type: "text/javascript" }));
     const worker = new Worker(address);
@@ -69,7 +69,7 @@ function judge({ python, modules, name, source }, printed, signal) {
     worker.addEventListener("error", (event) => end(reject, new Error(event.message || NO_START)));
     signal.addEventListener("abort", () => end(reject, new Error("")));
     wait(LIMIT_MS.start, NO_START);
-    worker.postMessage({ python, modules });
+    worker.postMessage({ python });
   });
 }
 
@@ -145,10 +145,12 @@ function hintsOf(hints) {
   return { list, more };
 }
 
-/** A solution, folded away. */
+/** A solution, folded away; without one, nothing to see. */
 function solutionOf(code) {
   const text = element("pre", { class: "mgw-code", tabindex: 0, "aria-label": "The solution's code" }, code.trimEnd());
-  return element("details", { class: "mgw-solution" }, element("summary", {}, "A solution"), text);
+  const folded = element("details", { class: "mgw-solution" }, element("summary", {}, "A solution"), text);
+  folded.hidden = code === "";
+  return folded;
 }
 
 /** A button that puts the first code back, and after that what it has taken away. */
@@ -191,7 +193,7 @@ function render({ model, el }) {
       result.begin("Python starts …");
       const python = await pythonOf(model);
       if (mine.signal.aborted) return;
-      const code = { python, modules: model.get("modules"), name, source: field.get() };
+      const code = { python, name, source: field.get() };
       const verdict = await judge(code, result.print, mine.signal);
       end(verdict.passed ? "passed" : "failed", () => {
         result.judged(verdict);

@@ -9,7 +9,7 @@ from pathlib import Path
 import traitlets
 
 from minigpt.marking import answer, byhand, verdict
-from minigpt.widgets.explorer import Explorer, bundle
+from minigpt.widgets.explorer import Explorer, bundle, styles
 
 #: The modules of Brython's library that learners' code may import, and that the checks import.
 LIBRARY = answer.ALLOWED
@@ -69,13 +69,13 @@ class ByHand(Explorer):
     """
 
     _esm = bundle("byhand.js")
+    _css = styles("byhand.css")
 
     name = traitlets.Unicode(read_only=True).tag(sync=True)
     task = traitlets.Unicode(read_only=True).tag(sync=True)
     hints = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)
     stub = traitlets.Unicode(read_only=True).tag(sync=True)
     solution = traitlets.Unicode(read_only=True).tag(sync=True)
-    modules = traitlets.Dict(read_only=True).tag(sync=True)
 
     def __init__(self, name: str):
         exercise = byhand.module(name)
@@ -85,7 +85,6 @@ class ByHand(Explorer):
         self.set_trait("hints", exercise.HINTS)
         self.set_trait("stub", byhand.stub(name))
         self.set_trait("solution", byhand.solution(name))
-        self.set_trait("modules", modules_of(name))
         self.set_trait("description", f"an exercise in Python, {name}, and checks what you write: {self.task}")
         self.on_msg(self._answer)
 
@@ -98,15 +97,15 @@ class ByHand(Explorer):
             self.send({"error": str(error)})
 
 
-def modules_of(name: str) -> dict[str, str]:
-    """The modules that check an exercise, as texts, by their names; those of packages are empty."""
-    modules = [verdict, answer, byhand.module(name)]
+def checks() -> dict[str, str]:
+    """The modules that check all exercises, as texts, by their names; those of packages are empty."""
+    modules = [verdict, answer, *map(byhand.module, byhand.names())]
     packages = ["minigpt", "minigpt.marking", "minigpt.marking.byhand"]
     return dict.fromkeys(packages, "") | {module.__name__: inspect.getsource(module) for module in modules}
 
 
 def python_for_the_page() -> str:
-    """Brython as one script for a worker, with those modules of its library that are used.
+    """Brython as one script for a worker, with those modules of its library that are used, and the checks.
 
     Raises:
         ImportError: the package brython is not installed.
@@ -124,4 +123,5 @@ def python_for_the_page() -> str:
     library = (folder / "brython_stdlib.js").read_text(encoding="utf-8")
     scripts = json.loads(re.search(r"scripts = (\{.*\})", library, re.DOTALL)[1])
     used = {name: scripts[name] for name in ("$timestamp", *LIBRARY)}
+    used |= {name: [".py", source, [], *([] if source else [1])] for name, source in checks().items()}
     return f"{python}\n;__BRYTHON__.use_VFS = true;\n__BRYTHON__.update_VFS({json.dumps(used)});\n"

@@ -1,4 +1,4 @@
-// Python in a worker of the browser: it gets Brython and the checks once, then a learner's code to judge.
+// Python in a worker of the browser: it gets Brython with the checks once, then a learner's code to judge.
 //
 // Brython turns Python into JavaScript, and would run that by `new Function`, which a strict policy of a server forbids
 // ('unsafe-eval'). Here it is run as a script from a blob instead, which the policy allows: the widgets come that way.
@@ -41,21 +41,15 @@ page.check = check
 
 /**
  * Start Python.
- * @param python the text of Brython, as minigpt/widgets/byhand.py puts it together
- * @param modules the sources of the checks by the names of their modules; a package's is empty
+ * @param python the text of Brython with the checks, as minigpt/widgets/byhand.py puts it together
  */
-function start({ python, modules }) {
+function start(python) {
   functionOf.prototype = Function.prototype;
   self.Function = functionOf;
   self.eval = () => {}; // Brython asks it whether the browser is new enough
   load(python);
   const { __BRYTHON__: brython } = self;
-  brython.protocol = "file"; // modules are looked for in the texts below only, never fetched
-  brython.update_VFS(
-    Object.fromEntries(
-      Object.entries(modules).map(([name, source]) => [name, [".py", source, [], ...(source ? [] : [1])]]),
-    ),
-  );
+  brython.protocol = "file"; // modules are looked for in what came with it only, never fetched
   brython.recursion_limit = 300; // more would overflow the stack of the JavaScript below
   self.brython({ debug: 0, indexedDB: false });
   brython.runPythonSource(DRIVER, "driver");
@@ -68,7 +62,7 @@ self.judged = (passed, text, mistake, python, line) =>
 
 self.addEventListener("message", ({ data }) => {
   try {
-    if (data.python) start(data);
+    if (data.python) start(data.python);
     else self.check(data.name, data.source);
     if (data.python) self.postMessage({ ready: true });
   } catch (error) {

@@ -19,8 +19,6 @@ from minigpt.checks import check_text
 from minigpt.tokenizer import END_OF_TEXT
 
 FOLDER = Path(__file__).parent
-CSS = (FOLDER / "widgets.css").read_text(encoding="utf-8")
-
 #: The most bytes of numbers that an explorer puts into a page; a notebook, which stores text, needs a third more.
 MAX_STATE_BYTES = 10_000_000
 
@@ -55,6 +53,11 @@ def bundle(name: str, folder: Path = FOLDER) -> str:
 IMPORT = re.compile(r'^import ([^;]*?) from "(\.\.?/[\w./?]+)";\n', re.MULTILINE)
 
 
+def styles(*more: str) -> str:
+    """The style sheet of a widget: widgets.css, which all have, and more files of this folder."""
+    return "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in ("widgets.css", *more))
+
+
 class Explorer(anywidget.AnyWidget):
     """The base of the widgets.
 
@@ -63,7 +66,7 @@ class Explorer(anywidget.AnyWidget):
             numbers of its first state. A notebook stores it as the widget's text, too.
     """
 
-    _css = CSS
+    _css = styles()
     description = traitlets.Unicode(read_only=True).tag(sync=True)
 
     def __init__(self, **settings):

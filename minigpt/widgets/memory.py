@@ -16,7 +16,7 @@ from minigpt.memory import (
     training_memory,
 )
 from minigpt.memory.step import Letters
-from minigpt.widgets.explorer import Explorer, Refused, bundle, checked
+from minigpt.widgets.explorer import Explorer, Refused, bundle, checked, styles
 from minigpt.widgets.parameters import Size
 
 #: The name of a configuration that is not in `CONFIGS`.
@@ -57,6 +57,7 @@ class MemoryExplorer(Explorer):
     """
 
     _esm = bundle("memory.js")
+    _css = styles("memory.css")
 
     configs = traitlets.List(read_only=True).tag(sync=True)
     config_name = traitlets.Unicode().tag(sync=True)

@@ -9,7 +9,7 @@ from minigpt.model import GPT
 from minigpt.parameters import count
 from minigpt.sampling import check_settings
 from minigpt.widgets.engine import Engine
-from minigpt.widgets.explorer import bundle, checked
+from minigpt.widgets.explorer import bundle, checked, styles
 
 #: What bends the distribution or ends the text: each of the two panes has its own.
 KNOBS = ("temperature", "top_k", "top_p", "min_p", "max_new_tokens")
@@ -46,6 +46,7 @@ class Playground(Engine):
     """
 
     _esm = bundle("playground.js")
+    _css = styles("attention.css", "playground.css")
 
     small = traitlets.Bool(False, read_only=True).tag(sync=True)
     vocab_size = traitlets.Int(read_only=True).tag(sync=True)

@@ -6,7 +6,7 @@ import traitlets
 
 from minigpt.checks import check_choice
 from minigpt.marking.quizzes import QUIZZES
-from minigpt.widgets.explorer import Explorer, bundle
+from minigpt.widgets.explorer import Explorer, bundle, styles
 
 
 class Quiz(Explorer):
@@ -23,6 +23,7 @@ class Quiz(Explorer):
     """
 
     _esm = bundle("quiz.js")
+    _css = styles("quiz.css")
 
     questions = traitlets.List(read_only=True).tag(sync=True)
 
