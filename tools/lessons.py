@@ -25,6 +25,8 @@ from pathlib import Path
 import nbformat
 from chapters import METADATA, NUMBERS, OUTPUTS, ROOT, colab_cell, executed, outputs_checksum, write
 
+from minigpt.page.answers import without_answers
+
 LESSONS = ROOT / "lessons"
 HIDDEN = re.compile(r"^### BEGIN HIDDEN TESTS\n.*?^### END HIDDEN TESTS\n?", re.MULTILINE | re.DOTALL)
 SOLUTION = re.compile(
@@ -33,7 +35,6 @@ SOLUTION = re.compile(
 )
 #: What a learner finds in place of an answer in words.
 IN_WORDS = "*Your answer:*"
-ANSWER = re.compile(r"\n*<details><summary>(?:Answers?|Hint)</summary>.*?</details>", re.DOTALL)
 
 
 def solutions(source: str) -> list[str]:
@@ -94,53 +95,11 @@ def make(path: Path, folder: Path = LESSONS) -> None:
     write(folder / path.name, learners_copy(master, solved))
 
 
-def without_answers(chapter: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """A chapter without its folded answers, and without the hidden cells that compute them.
-
-    A hidden cell stays if a later cell needs what it defines.
-    """
-    notebook = copy.deepcopy(chapter)
-    hidden, answered = [], False
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            cell.source, found = ANSWER.subn("", cell.source)
-            answered = found > 0
-            if answered:
-                cell.metadata.pop(NUMBERS, None)
-        elif answered and "hide-cell" in cell.metadata.get("tags", []):
-            hidden.append(cell)
-    kept = [cell for cell in notebook.cells if cell not in hidden]
-    notebook.cells = [
-        cell
-        for cell in notebook.cells
-        if cell.source and (cell not in hidden or (defined_in([cell]) - defined_in(kept)) & used_in(kept))
-    ]
+def handout(chapter: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A chapter without its answers."""
+    notebook = without_answers(chapter)
     notebook.metadata[OUTPUTS] = outputs_checksum(notebook)
     return notebook
-
-
-def nodes_of(cells: list[nbformat.NotebookNode]) -> Iterator[ast.AST]:
-    """The syntax trees of cells of code, node by node; the Colab cell left out, which is not all Python."""
-    for cell in cells:
-        if cell.cell_type == "code" and "%pip" not in cell.source:
-            yield from ast.walk(ast.parse(cell.source))
-
-
-def defined_in(cells: list[nbformat.NotebookNode]) -> set[str]:
-    """The names that cells define: variables, functions and their arguments, imports."""
-    names = set()
-    for node in nodes_of(cells):
-        match node:
-            case ast.Name(id=name, ctx=ast.Store()) | ast.FunctionDef(name=name) | ast.arg(arg=name):
-                names.add(name)
-            case ast.alias(name=name, asname=other):
-                names.add(other or name)
-    return names
-
-
-def used_in(cells: list[nbformat.NotebookNode]) -> set[str]:
-    """The names that cells use."""
-    return {node.id for node in nodes_of(cells) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
 
 
 def main() -> None:
@@ -153,7 +112,7 @@ def main() -> None:
     if options.chapters:
         options.chapters.mkdir(parents=True, exist_ok=True)
         for path in sorted((ROOT / "book").glob("[0-9]*.ipynb")):
-            write(options.chapters / path.name, without_answers(nbformat.read(path, as_version=4)))
+            write(options.chapters / path.name, handout(nbformat.read(path, as_version=4)))
         print(f"{options.chapters}: the chapters without their answers")
         return
     for path in options.masters or sorted((LESSONS / "masters").glob("*.ipynb")):

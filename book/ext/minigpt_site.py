@@ -22,6 +22,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import docname_join
 
 from minigpt import pretrained
+from minigpt.page.answers import without_answers
 from minigpt.page.prose import without_bindings
 from minigpt.quantization import page_file
 from minigpt.widgets.byhand import LICENCE, python_for_the_page
@@ -96,11 +97,14 @@ class LinksToLeftOutPages(SphinxPostTransform):
 
 
 def drop_bindings(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Leave out the comments that bind numbers in the text to what computes them (minigpt/page/prose.py)."""
+    """Leave out the comments that bind numbers in the text to what computes them (minigpt/page/prose.py); and the
+    answers, if _config.yml says so."""
     if Path(app.env.doc2path(docname)).suffix != ".ipynb":
         source[0] = without_bindings(source[0])
         return
     notebook = json.loads(source[0])
+    if not app.config.solutions_shown:
+        notebook = without_answers(notebook)
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
             cell["source"] = without_bindings("".join(cell["source"]))
@@ -276,6 +280,7 @@ def draw_social_card(path: Path) -> None:
 
 
 def setup(app: Sphinx) -> dict:
+    app.add_config_value("solutions_shown", True, "env", bool)
     app.add_post_transform(LinksToLeftOutPages)
     app.connect("config-inited", set_repository, priority=400)
     app.connect("env-before-read-docs", check_widgets)
