@@ -139,7 +139,7 @@ def test_plain_data_become_tensors():
 
 def test_an_exception_is_said_with_pythons_words():
     text = check("attention.one_head", lambda x, q, k, v: x @ x).text
-    assert "got: RuntimeError" in text and "Python says: " in text and "in your line: " in text
+    assert "got: RuntimeError" in text and "Python says: RuntimeError: " in text and "in your line: " in text
     assert "lambda x, q, k, v: x @ x" in text
     assert "takes 1 positional argument" in check("attention.one_head", lambda x: x).text
     assert "Python says" not in check("attention.one_head", lambda x, q, k, v: x).text
