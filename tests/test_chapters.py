@@ -34,7 +34,10 @@ def prose(notebook) -> str:
 @names
 def test_a_chapter_defines_nothing_that_the_package_has(path):
     package = set()
-    for module in Path(minigpt.__file__).parent.rglob("*.py"):
+    folder = Path(minigpt.__file__).parent
+    for module in folder.rglob("*.py"):
+        if folder / "marking" in module.parents:  # answers to exercises, wrong ones for the most part
+            continue
         tree = ast.parse(module.read_text(encoding="utf-8"))
         package |= {node.name for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
     for cell in nbformat.read(path, as_version=4).cells:

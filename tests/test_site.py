@@ -21,7 +21,11 @@ CHAPTERS = (
     *("book/04_memory", "book/05_training", "book/06_sampling", "book/07_gpt2"),
     "book/08_playground",
 )
-PAGES = ("book/index", *CHAPTERS, "book/glossary", "lessons/homework", "book/bibliography", "search", "genindex")
+LESSONS = tuple(
+    f"lessons/{name}" for name in ("01_attention", "02_gpt", "03_counting", "04_memory", "05_training", "06_sampling")
+)
+TEXTS = ("book/glossary", "lessons/homework", "book/bibliography")
+PAGES = ("book/index", *CHAPTERS, *LESSONS, *TEXTS, "search", "genindex")
 pages = pytest.mark.parametrize("page", PAGES)
 
 
@@ -81,7 +85,7 @@ def test_a_broken_link_and_a_broken_anchor_are_found(html, site):
     assert {"02_gpt.html#nowhere", "gone.html"} == {a for n, a in broken_links(planted, site) if n == "book/index.html"}
 
 
-@pytest.mark.parametrize("page", CHAPTERS)
+@pytest.mark.parametrize("page", [*CHAPTERS, *LESSONS])
 def test_launch_buttons_follow_the_one_setting(page, html):
     owner_and_name = REPOSITORY.removeprefix("https://github.com/")
     links = {tag["href"] for tag in html[f"{page}.html"].select("a.dropdown-item[href], a.btn[href]")}
@@ -129,7 +133,7 @@ def test_no_blank_is_left_to_fill_in():
         assert not re.search(r"@[A-Z_]{3,}@|TODO|FIXME|XXX", (ROOT / name).read_text(encoding="utf-8")), name
 
 
-@pytest.mark.parametrize("page", CHAPTERS)
+@pytest.mark.parametrize("page", [*CHAPTERS, *LESSONS])
 def test_a_chapter_can_be_downloaded_as_a_notebook_that_holds_its_outputs(page, html, site):
     links = [tag["href"] for tag in html[f"{page}.html"].select("a[href$='.ipynb']") if "_sources" in tag["href"]]
     assert links
@@ -149,7 +153,7 @@ def test_a_page_has_a_description_a_card_and_an_icon(page, html, site):
 
 
 def test_the_setup_cell_is_not_shown_and_no_directive_is_left_unread(html):
-    for name in CHAPTERS:
+    for name in (*CHAPTERS, *LESSONS):
         text = html[f"{name}.html"].get_text()
         assert "google.colab" not in text
         assert not re.search(r":::|\{cite|\{admonition|\{code-cell", text)

@@ -59,11 +59,11 @@ def check(name: str, answer) -> Verdict:
 
 
 def _last_words(error: Exception, answer) -> str:
-    """The message of an exception, and the last line of the learner's file or cell that it came through."""
+    """An exception with its message, and the last line of the learner's file or cell that it came through."""
     file = getattr(getattr(answer, "__code__", None), "co_filename", None)
     lines = [frame.line for frame in extract_tb(error.__traceback__) if frame.filename == file and frame.line]
     where = f" (in your line: {lines[-1]})" if lines else ""
-    return f"{str(error).strip()}{where}"
+    return f"{type(error).__name__}: {str(error).strip()}{where}"
 
 
 def _lesson(name: str) -> dict[str, Exercise]:

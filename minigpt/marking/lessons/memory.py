@@ -264,7 +264,7 @@ EXERCISES = [
                 "That is the middle of “6 to 8”. One step, done in one way, has one number: add it up, stage by stage.",
             ),
         ],
-        tolerance=0.003,
+        tolerance=0.005,
     ),
     question(
         "most_sequences",
