@@ -17,7 +17,7 @@ def test_a_question_has_one_right_answer_and_each_says_why(name):
         assert sum(answer.right for answer in question.answers) == 1, question.text
         assert len({answer.text for answer in question.answers}) == len(question.answers) >= 3
         assert len({answer.why for answer in question.answers}) == len(question.answers)
-        assert question.text[-1] in "?" and all(answer.why[-1] == "." for answer in question.answers)
+        assert question.text[-1] == "?" and all(answer.why[-1] in ".?" for answer in question.answers)
 
 
 def test_the_right_answer_is_not_always_at_the_same_place():
