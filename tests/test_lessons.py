@@ -21,6 +21,7 @@ from minigpt.marking import check
 from minigpt.marking.exercises import find, names
 from minigpt.marking.lessons import tensors
 from minigpt.marking.verdict import verdict
+from minigpt.page.answers import defined_in, used_in, without_answers
 
 MASTERS = sorted((ROOT / "lessons" / "masters").glob("*.ipynb"))
 LESSONS = [path.stem.partition("_")[2] for path in MASTERS]
@@ -317,15 +318,15 @@ def test_a_lesson_says_what_it_asks_for(path):
 def test_a_chapter_without_its_answers_still_has_all_that_its_cells_need(path):
     chapter = nbformat.read(path, as_version=4)
     before = copy.deepcopy(chapter)
-    handed_out = lessons.without_answers(chapter)
+    handed_out = without_answers(chapter)
     assert chapter == before
     text = "\n".join(cell.source for cell in handed_out.cells if cell.cell_type == "markdown")
     n_answers = "\n".join(cell.source for cell in chapter.cells).count("<details>")
     assert n_answers >= 3 and "<details>" not in text and "</details>" not in text
     kept = {cell.id for cell in handed_out.cells}
     gone = [cell for cell in chapter.cells if cell.id not in kept]
-    lost = lessons.defined_in(gone) - lessons.defined_in(handed_out.cells)
-    assert gone and lost & lessons.used_in(handed_out.cells) == set()
+    lost = defined_in(gone) - defined_in(handed_out.cells)
+    assert gone and lost & used_in(handed_out.cells) == set()
 
 
 def test_a_hidden_cell_stays_if_a_later_one_needs_it():
@@ -336,7 +337,7 @@ def test_a_hidden_cell_stays_if_a_later_one_needs_it():
         return nbformat.v4.new_notebook(cells=[answer, *code])
 
     def left(*sources):
-        return [cell.source for cell in lessons.without_answers(notebook(*sources)).cells]
+        return [cell.source for cell in without_answers(notebook(*sources)).cells]
 
     assert left("size = 3", "def f(size):\n    return size") == ["Why?", "def f(size):\n    return size"]
     assert left("size = 3", "print(size)") == ["Why?", "size = 3", "print(size)"]

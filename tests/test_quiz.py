@@ -62,6 +62,6 @@ def test_a_reader_answers_with_the_keyboard(scheme, browser, address):
         assert question.answers[right].why in status.inner_text() and "Right." in status.inner_text()
         assert "1 of 3 right" in quiz.inner_text()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert watched.wrong == []
         results = Axe().run(page)
         assert results.violations_count == 0, results.generate_report()
-        assert watched.wrong == []

@@ -16,10 +16,8 @@ as they are.
 """
 
 import argparse
-import ast
 import copy
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat

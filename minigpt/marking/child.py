@@ -1,9 +1,10 @@
-"""The process that runs one learner's code. It knows the inputs, but neither the right results nor the cases' words.
+"""The process that runs one learner's code. It is told the inputs, but not the right results.
 
 It reads a request (JSON) from standard input, and writes a line of JSON for each answer, as soon as it has it:
 
     request   {"files": {"attention": {"text": ..., "is_notebook": true}}, "answers": [ANSWER, ...], "limits": LIMITS}
-    ANSWER    {"name": "attention.one_head", "variable": "one_head", "is_value": false, "tensors": true,
+    ANSWER    {"name": "attention.one_head", "variable": "one_head", "is_value": false,
+               "prepare": "minigpt.marking.lessons:tensors" or null,
                "arguments": [[...], ...]}
     LIMITS    {"memory_bytes": N, "file_bytes": N, "user": a user's number or null}
     line      {"name": ..., "outcomes": [...], "cells": [3]} or {"name": ..., "missing": "why", "cells": []}
@@ -37,14 +38,11 @@ def main() -> None:
     for name in COMMON:
         importlib.import_module(name)
     verdict, notebook = own("verdict"), own("notebook")
-    prepares = {False: verdict.plain}
-    if any(answer["tensors"] for answer in request["answers"]):
-        import torch
-
-        from minigpt.marking.lessons import tensors
-
-        torch.set_num_threads(1)
-        prepares[True] = tensors
+    prepares = {None: verdict.plain}
+    for place in {answer["prepare"] for answer in request["answers"]} - {None}:
+        module, _, function = place.partition(":")
+        prepares[place] = getattr(importlib.import_module(module), function)
+        sys.modules["torch"].set_num_threads(1)
     limit(**request["limits"])
 
     def say(line: dict) -> None:
@@ -53,7 +51,7 @@ def main() -> None:
     say({"ready": True})
     read = functools.cache(lambda lesson: notebook.read(**request["files"][lesson]))
     for answer in request["answers"]:
-        say({"name": answer["name"]} | answered(answer, read, prepares[answer["tensors"]], verdict))
+        say({"name": answer["name"]} | answered(answer, read, prepares[answer["prepare"]], verdict))
 
 
 def own(name: str):

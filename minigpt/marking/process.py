@@ -90,7 +90,7 @@ def run(
                     "name": name,
                     "variable": exercises[name].name,
                     "is_value": exercises[name].is_value,
-                    "tensors": exercises[name].prepare is not plain,
+                    "prepare": name_of(exercises[name].prepare),
                     "arguments": exercises[name].arguments(seed),
                 }
                 for name in left
@@ -106,6 +106,11 @@ def run(
         if len(done) < len(left):
             answered[left[len(done)]] = Answered(None, why)
     return answered
+
+
+def name_of(prepare) -> str | None:
+    """Where a process finds the function that prepares arguments; None for the plain copy, which needs no PyTorch."""
+    return None if prepare is plain else f"{prepare.__module__}:{prepare.__name__}"
 
 
 def is_root() -> bool:
