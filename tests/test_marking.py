@@ -233,6 +233,28 @@ def test_a_salt_chooses_the_inputs():
     assert not verdict(exercise, learned, seed_of("a")).passed
 
 
+def test_with_a_container_each_submission_runs_in_one(tmp_path, monkeypatch):
+    """Here a program stands in for docker: it writes down what it is asked for, and runs the command as it is."""
+    asked = tmp_path / "asked"
+    program = f'#!/bin/sh\necho "$@" >> {asked}\n[ "$1" = run ] || exit 0\n'
+    program += f'while [ "$1" != python ]; do shift; done\nshift\nexec "{sys.executable}" "$@"\n'
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "docker").write_text(program)
+    (tmp_path / "bin" / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    hand_in(tmp_path / "in", "ada", {"byhand.py": RIGHT})
+    options = ["--out", str(tmp_path / "marks.csv"), "--lessons", "byhand", "--container", "course:1"]
+    main([str(tmp_path / "in"), *options])
+    (row,) = csv.DictReader(io.StringIO((tmp_path / "marks.csv").read_text(encoding="utf-8")))
+    assert row["byhand.softmax"] == "1"
+    inspect, run_, kill = asked.read_text().splitlines()
+    assert inspect == "image inspect course:1" and kill.startswith("kill minigpt-marking-")
+    for limit in ("--network none", "--read-only", "--cap-drop ALL", "--user 65534:65534", "--pids-limit", "--memory"):
+        assert limit in run_
+    assert run_.endswith("course:1 python -m minigpt.marking.child")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
