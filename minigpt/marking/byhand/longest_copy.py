@@ -69,6 +69,11 @@ def same_places(text, source):
     return best
 
 
+def nothing(text, source):
+    """Your list is always empty, even where words are shared."""
+    return []
+
+
 def only_the_length(text, source):
     """You give the length of the run; the run itself is asked for, a list of words."""
     return len(longest_copy(text, source))
@@ -137,6 +142,7 @@ EXERCISE = Exercise(
         common_words,
         shared_in_text_only,
         with_gaps,
+        nothing,
         same_beginning,
         same_places,
         only_the_length,
