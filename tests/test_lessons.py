@@ -157,6 +157,16 @@ def test_one_number_that_is_that_of_a_mistake_shows_no_mistake(wrong):
     assert check("counting.block_params", wrong).mistake is None
 
 
+def test_a_logarithm_of_0_is_no_overflow():
+    answer = lambda logits, targets: -log_of_shares(logits, targets)[targets != -100].mean()  # noqa: E731
+    log_of_shares = lambda logits, targets: (  # noqa: E731
+        logits.softmax(-1).log().gather(-1, targets.clamp(min=0)[..., None])[..., 0]
+    )
+    for seed in range(9):
+        said = verdict(find("training.loss"), answer, seed).mistake
+        assert said.startswith("softmax rounds a very small probability to 0")
+
+
 def test_nan_has_many_causes():
     assert check("sampling.keep_top_p", lambda probabilities, p: probabilities * float("nan")).mistake is None
 

@@ -137,6 +137,7 @@ EXERCISE = Exercise(
         Case("a text longer than the source", lambda draw: (_words(draw, 12), _words(draw, 7))),
         Case("an empty text", lambda draw: ([], ["a", "word"])),
         Case("a longer run at the end", lambda draw: _like("a king good night my lord", "king a good night my lord")),
+        Case("the same beginning", lambda draw: _like("good night lady", "good night my sweet lord")),
     ],
     [
         common_words,
