@@ -95,6 +95,24 @@ def test_every_mistake_is_met_with_its_own_words(name):
         assert verdict_on_source(exercise(name), as_learner(name, mistake.answer)).mistake == mistake.words
 
 
+@pytest.mark.parametrize(
+    "name, answer, said",
+    [
+        ("softmax", lambda scores: [1 / 0], None),  # it fails everywhere, not only where scores add up to 0
+        ("softmax", lambda scores: [1 / len(scores) for _ in scores], None),
+        ("layer_params", lambda d_model, n_heads: 20 if d_model == 2 else 5, None),
+        ("gpt_params", lambda d_model, n_layers, vocab_size, context_length: 1 / 0, None),
+        ("top_k", lambda probabilities, k: [][0], None),
+        ("temperature", lambda scores, tau: scores[99], None),
+        ("step_bytes", lambda n_params, optimizer: 0, None),
+        ("step_bytes", lambda n_params, optimizer: 3 * n_params * (4 if optimizer == "adamw" else 2), None),
+        ("longest_copy", lambda text, source: [], "Your list is always empty, even where words are shared."),
+    ],
+)
+def test_what_an_answer_shares_with_a_mistake_by_chance_is_not_taken_for_it(name, answer, said):
+    assert verdict(exercise(name), answer).mistake == said
+
+
 def close(plain, tensor):
     return torch.allclose(torch.tensor(plain, dtype=torch.double), tensor.double(), atol=1e-6)
 

@@ -146,6 +146,31 @@ def test_an_exception_is_said_with_pythons_words():
     assert "Python says" not in check("attention.one_head", lambda x, q, k, v: x).text
 
 
+def test_the_line_of_an_exception_is_the_learners():
+    code = compile("def one_head(x, q, k, v):\n    y = x\n    return y @ y", "<cell>", "exec")
+    exec(code, names := {})  # noqa: S102 (the line above)
+    assert "got: RuntimeError in your line 3" in check("attention.one_head", names["one_head"]).text
+
+
+@pytest.mark.parametrize("wrong", [lambda C: 16 * C * C, lambda C: 23 * C, lambda C: 21 + 0 * C])
+def test_one_number_that_is_that_of_a_mistake_shows_no_mistake(wrong):
+    assert check("counting.block_params", wrong).mistake is None
+
+
+def test_a_logarithm_of_0_is_no_overflow():
+    answer = lambda logits, targets: -log_of_shares(logits, targets)[targets != -100].mean()  # noqa: E731
+    log_of_shares = lambda logits, targets: (  # noqa: E731
+        logits.softmax(-1).log().gather(-1, targets.clamp(min=0)[..., None])[..., 0]
+    )
+    for seed in range(9):
+        said = verdict(find("training.loss"), answer, seed).mistake
+        assert said.startswith("softmax rounds a very small probability to 0")
+
+
+def test_nan_has_many_causes():
+    assert check("sampling.keep_top_p", lambda probabilities, p: probabilities * float("nan")).mistake is None
+
+
 def test_an_answer_that_changes_what_it_was_given_is_told_so():
     def in_place(scores, temperature):
         scores /= temperature or 1

@@ -1,5 +1,6 @@
 """minigpt/marking: a class is marked in one run, and what one submission does falls on its own mark only."""
 
+import ast
 import csv
 import io
 import json
@@ -71,6 +72,8 @@ HOSTILE = {
         "it wrote into the marking's own channel",
     ),
     "at import": ("while True:\n    softmax = 1", "it was still running after 2 seconds"),
+    "deep folders": (body("while True:\n    os.mkdir('a')\n    os.chdir('a')"), "it was still running after 2 seconds"),
+    "long name": (body("raise type('X' * 10**6, (Exception,), {})"), "got: XXX"),
     "looks at what is right": (
         body("from minigpt.marking import exercises\nreturn exercises.find('byhand.softmax').wanted(0)[0]['value']"),
         "softmax",
@@ -126,7 +129,7 @@ HARMLESS = {
     "no text": ({"byhand.py": b"\xff\xfe\x00"}, 0, "byhand.py is no text in UTF-8"),
     "two files": ({"byhand.py": RIGHT, "byhand-old.py": RIGHT}, 0, "several files are for this lesson"),
     "nothing": ({}, 0, "nothing was handed in"),
-    "a number": ({"byhand.py": "softmax = 3"}, 0, "softmax must be a function"),
+    "a number": ({"byhand.py": "softmax = 3"}, 0, "softmax must be a function; got 3"),
     "crash above": (
         {"byhand.py": "import math\nlimit = 1 / 0\ndef softmax(s): return s[:limit]"},
         0,
@@ -139,6 +142,20 @@ HARMLESS = {
         0,
         "got: '<script>alert(1)</script>'",
     ),
+    "n" * 255: ({"byhand.py": RIGHT}, 1, ""),
+    "from a Mac": (
+        {"byhand.ipynb": notebook(RIGHT), "._byhand.ipynb": b"\0\5\x16\7", "__MACOSX/byhand.py": RIGHT},
+        1,
+        "",
+    ),
+    "capitals": ({"BYHAND.IPYNB": notebook(RIGHT), "other.ipynb": notebook()}, 1, ""),
+    "a cell without text": (
+        {"byhand.ipynb": json.dumps({"cells": [{"cell_type": "code", "source": s} for s in (None, 3, RIGHT)]})},
+        1,
+        "",
+    ),
+    "display": ({"byhand.py": RIGHT.replace("    powers", "    display(scores)\n    powers")}, 1, ""),
+    "a beginning": ({"byhand.py": "softmax = ..."}, 0, "put your answer in the place of the three dots"),
     "Ünï \u202ecode": ({"byhand.py": RIGHT}, 1, ""),
     "surrogate": ({"byhand.py": "def softmax(s): return '\\ud800'"}, 0, "wanted"),
 }
@@ -147,6 +164,7 @@ HARMLESS = {
 def hand_in(folder: Path, learner: str, files: dict) -> None:
     (folder / learner).mkdir(parents=True)
     for name, text in files.items():
+        (folder / learner / name).parent.mkdir(exist_ok=True)
         (folder / learner / name).write_bytes(text if isinstance(text, bytes) else text.encode())
 
 
@@ -175,10 +193,15 @@ def test_a_class_of_forty_is_marked_in_one_run(tmp_path):
     for learner, (_, points, why) in HARMLESS.items():
         row = rows[report.readable(learner)]
         assert (row["byhand.softmax"], row["points"]) == (str(points), str(points)), (learner, row["why"])
+        if len(learner) > 200:  # its files have another name
+            continue
         page = unescape((place / "pages" / f"{learner}.html").read_text(encoding="utf-8"))
         assert why.lower() in page.lower(), (learner, page)
         results[learner] = json.loads((place / "json" / f"{learner}.json").read_text(encoding="utf-8"))
         assert results[learner]["score"] == points and len(results[learner]["tests"]) == int(row["of"])
+
+    files = len(HOSTILE) + len(HARMLESS)
+    assert len(list((place / "pages").iterdir())) == len(list((place / "json").iterdir())) == files
 
     # A learner reads the words that `check` says.
     said = next(test["output"] for test in results["check is dead"]["tests"] if test["name"] == "byhand.softmax")
@@ -285,6 +308,27 @@ def test_links_and_pipes_are_not_followed(tmp_path):
     assert handed_in(tmp_path / "eve", ["byhand"])["byhand"].why == "byhand.py is a link or no file"
 
 
+def test_a_learners_folder_that_is_a_link_is_not_followed(tmp_path):
+    hand_in(tmp_path, "ada", {"byhand.py": RIGHT})
+    (tmp_path / "eve").symlink_to(tmp_path / "ada")
+    assert handed_in(tmp_path / "eve", ["byhand"])["byhand"] == HandedIn(None, why="eve is a link")
+
+
+def test_a_file_belongs_to_the_lesson_that_its_name_says(tmp_path):
+    lessons = ["attention", "gpt", "training"]
+    hand_in(
+        tmp_path, "ada", {name: name for name in ("minigpt-01_attention.ipynb", "05_TrainingFinal.ipynb", "02_gpt.py")}
+    )
+    found = handed_in(tmp_path / "ada", lessons)
+    assert [found[lesson].text for lesson in lessons] == [
+        "minigpt-01_attention.ipynb",
+        "02_gpt.py",
+        "05_TrainingFinal.ipynb",
+    ]
+    (tmp_path / "ada" / "02_gpt.py").unlink()
+    assert "gpt" not in handed_in(tmp_path / "ada", lessons)
+
+
 def test_a_folder_may_hold_files_of_learners(tmp_path):
     (tmp_path / "ada.ipynb").write_text(notebook(RIGHT))
     (tmp_path / "readme.txt").write_text("no submission")
@@ -300,8 +344,39 @@ def test_only_what_an_answer_needs_is_run():
     text = notebook(
         "a = 1\nb = a + 1", "c = b\na = 5", "def f(): return g() + b\nprint(f())", "def g(): return d\nd = 3\nd += 1"
     )
-    needed = [type(line.node).__name__ for line in notebooks.read(text, True).needed_for("f")]
-    assert needed == ["Assign", "Assign", "FunctionDef", "FunctionDef", "Assign", "AugAssign"]
+    needed = [ast.unparse(line.node).partition("\n")[0] for line in notebooks.read(text, True).needed_for("f")]
+    assert needed == ["a = 1", "b = a + 1", "def f():", "def g():", "d = 3", "d += 1"]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["C = 768\nn = 4 * C", "C = 1280\nm = C"],  # a name that is used again
+        ["C = 768\ndef f(): return 4 * C", "n = f()\nC = 1280"],
+        ["n = 0\nfor i in range(4):\n    n += 768"],
+        ["parts = []", "for i in range(4):\n    parts.append(768)", "n = sum(parts)"],
+        ["parts = {}\nparts.update(a=3072)", "def f(): return parts['a']", "n = f()"],
+        ["from math import *\nfrom itertools import *", "n = round(4 * exp(log(768)))"],
+        ["n = 3072\nif n < 0:\n    n = 0"],
+        ["n = 3072\nn: int"],
+        ["a, (b, *c) = 768, (4, 1)\nn = a * b * c[0]"],
+        ["try:\n    import nothing\nexcept ImportError:\n    n = 3072"],
+        ["import os.path\nimport os", "n = 3072 if os.path.sep else 0"],
+        ["\ufeffn = 3072"],
+        ["files = !ls\nn = 3072\nn?\n?n\nmax??"],
+        ["if True:\n    %time n = 3072"],
+        ["%%time\nn = 3072"],
+        ["n = 3072\n!ls \\\n  -l\nx = %timeit -o sum([1])"],
+        ["n = 3072", "%%writefile n.py\nn = 0"],
+        ["n = 3072", "%%bash\nn=0"],
+        ["text = '''\n%d\n!\n'''\nn = 3072 + 0 * len(text % 1)"],
+    ],
+)
+def test_a_name_means_what_it_means_in_the_notebook(cells):
+    names = {}
+    for line in notebooks.read(notebook(*cells), True).needed_for("n"):
+        exec(compile(ast.Module([line.node], []), "<cell>", "exec"), names)  # noqa: S102 (the lines above)
+    assert names["n"] == 3072
 
 
 def test_an_answer_may_take_no_more_than_is_plain():

@@ -13,6 +13,7 @@ marks can read and send. Where you don't know the learners, give --container an 
 """
 
 import argparse
+import hashlib
 import os
 import secrets
 import sys
@@ -80,7 +81,10 @@ def write(path: Path, text: str) -> None:
 def write_each(folder: Path, marked: list[Marked], suffix: str, of) -> None:
     """Write a file for each learner."""
     for learner in marked:
-        write(folder / f"{learner.learner}{suffix}", of(learner))
+        name = learner.learner
+        if len(os.fsencode(name)) > 200:  # with a suffix it would be longer than a file's name may be
+            name = f"{name[:40]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"
+        write(folder / f"{name}{suffix}", of(learner))
 
 
 def command_line() -> argparse.ArgumentParser:

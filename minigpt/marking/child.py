@@ -77,17 +77,20 @@ def answered(answer: dict, read, prepare, verdict) -> dict:
     found, problem = value_of(submission, variable)
     if problem:
         return {"missing": problem, "cells": cells}
+    if found is ...:
+        return {"missing": "put your answer in the place of the three dots", "cells": cells}
     if answer["is_value"]:
         return {"outcomes": [verdict.outcome_of(lambda: found)], "cells": cells}
     if not callable(found):
-        return {"missing": f"{variable} must be a function", "cells": cells}
+        got = verdict.written(verdict.plain_or_name(found))
+        return {"missing": f"{variable} must be a function; got {got}", "cells": cells}
     outcomes = [verdict.outcome(found, tuple(arguments), prepare) for arguments in answer["arguments"]]
     return {"outcomes": outcomes, "cells": cells}
 
 
 def value_of(submission, variable: str) -> tuple[object, str | None]:
     """What the submission means by a name; or why that can't be found out."""
-    names = {"__name__": "__main__"}
+    names = {"__name__": "__main__", "display": lambda *shown, **how: None}
     for line in submission.needed_for(variable):
         try:
             code = compile(ast.Module([line.node], []), f"<cell {line.cell}>", "exec")

@@ -1,5 +1,6 @@
 """The exercises by their names, and the check that a learner calls."""
 
+from functools import wraps
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,6 +45,7 @@ def check(name: str, answer) -> Verdict:
     if exercise.is_value or not callable(answer):
         return verdict(exercise, answer)
 
+    @wraps(answer)
     def tried(*arguments):
         try:
             return answer(*arguments)

@@ -1,7 +1,9 @@
 """Which learner has handed in which lesson: from a folder of submissions to files to mark."""
 
 import os
+import re
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +46,7 @@ def learners(folder: Path, single: bool = False) -> dict[str, Path]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith((".", "_")):
             continue
-        if path.is_dir() or path.suffix in SUFFIXES:
+        if path.is_dir() or path.suffix.lower() in SUFFIXES:
             name = path.name if path.is_dir() else path.stem
             if name in found:
                 raise ValueError(f"FOLDER must hold one entry for each learner; got {found[name].name} and {path.name}")
@@ -57,34 +59,49 @@ def learners(folder: Path, single: bool = False) -> dict[str, Path]:
 def handed_in(path: Path, lessons: list[str]) -> dict[str, HandedIn]:
     """A learner's files by lesson.
 
-    A file belongs to the lesson whose name is in the file's name. If only one lesson is marked, a single file belongs
-    to it whatever its name is.
+    A file belongs to the lesson whose name is a word of the file's name: "minigpt_Attention.ipynb" is a file of the
+    lesson "attention", not of "gpt". If no word is the name of a lesson, a part of a word is enough. If only one lesson
+    is marked, a single file belongs to it whatever its name is.
     """
-    # The walk follows no link: a link may lead to another learner's work, or out of the folder.
-    files = [path] if not path.is_dir() else sorted(Path(at, file) for at, _, names in os.walk(path) for file in names)
-    files = [file for file in files if file.suffix in SUFFIXES and ".ipynb_checkpoints" not in file.parts]
+    # Nothing follows a link: it may lead to another learner's work, or out of the folder.
+    if path.is_dir() and path.is_symlink():
+        return {lesson: HandedIn(None, why=f"{path.name} is a link") for lesson in lessons}
+    files = [path] if not path.is_dir() else sorted(visible(path))
+    files = [file for file in files if file.suffix.lower() in SUFFIXES]
+    words = {file: set(re.findall(r"[^\W\d_]+", file.stem.lower())) for file in files}
     found: dict[str, HandedIn] = {}
     for lesson in lessons:
-        own = [file for file in files if lesson in file.stem]
+        own = [file for file in files if lesson in words[file]]
+        own = own or [file for file in files if lesson in file.stem.lower() and not words[file].intersection(lessons)]
         if not own and len(lessons) == 1 and len(files) == 1:
             own = files
         if len(own) > 1:
-            listed = ", ".join(file.name for file in own)
+            listed = ", ".join([file.name for file in own[:5]] + ["..."] * (len(own) > 5))
             found[lesson] = HandedIn(None, why=f"several files are for this lesson: {listed}")
         elif own:
             found[lesson] = read(own[0])
     return found
 
 
+def visible(folder: Path) -> Iterator[Path]:
+    """The files in a folder and below, without what programs put beside them: "__MACOSX/._attention.ipynb"."""
+    for at, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith((".", "__"))]
+        yield from (Path(at, name) for name in names if not name.startswith("."))
+
+
 def read(file: Path) -> HandedIn:
     """A file's text, or why it can't be had."""
-    status = file.lstat()
+    try:
+        status = file.lstat()
+    except OSError as error:
+        return HandedIn(None, why=f"{file.name} can't be read: {error.strerror}")
     if not stat.S_ISREG(status.st_mode):
         return HandedIn(None, why=f"{file.name} is a link or no file")
     if status.st_size > MOST_BYTES:
         return HandedIn(None, why=f"{file.name} has more than {MOST_BYTES:,} bytes")
     try:
-        return HandedIn(file.read_text(encoding="utf-8-sig"), file.suffix == ".ipynb")
+        return HandedIn(file.read_text(encoding="utf-8-sig"), file.suffix.lower() == ".ipynb")
     except UnicodeDecodeError:
         return HandedIn(None, why=f"{file.name} is no text in UTF-8")
     except OSError as error:

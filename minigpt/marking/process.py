@@ -13,13 +13,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from minigpt.marking.folder import HandedIn
-from minigpt.marking.verdict import Exercise, NotPlain, plain
+from minigpt.marking.verdict import LONGEST_NAME, Exercise, NotPlain, plain
 
 CHILD = Path(__file__).with_name("child.py")
 
@@ -108,6 +108,19 @@ def run(
     return answered
 
 
+@contextmanager
+def empty_folder() -> Iterator[str]:
+    """A folder for a process, which is gone afterwards, whatever the process has put there."""
+    folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    try:
+        yield folder.name
+    finally:
+        try:
+            folder.cleanup()
+        except RecursionError:  # folders in folders, so deep that Python can't remove them
+            subprocess.run(["rm", "-rf", "--", folder.name], stderr=subprocess.DEVNULL, check=False)
+
+
 def name_of(prepare) -> str | None:
     """Where a process finds the function that prepares arguments; None for the plain copy, which needs no PyTorch."""
     return None if prepare is plain else f"{prepare.__module__}:{prepare.__name__}"
@@ -123,7 +136,7 @@ def run_once(request: dict, exercises: Mapping[str, Exercise], limits: Limits) -
     expected = [answer["name"] for answer in request["answers"]]
     done: dict[str, Answered] = {}
     with (
-        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        empty_folder() as folder,
         tempfile.TemporaryFile() as asked,
         tempfile.TemporaryFile() as complaints,
     ):
@@ -249,7 +262,7 @@ def understood(line: object, name: str, exercise: Exercise) -> Answered | None:
     for outcome in outcomes:
         if not isinstance(outcome, dict) or ("value" in outcome) == isinstance(outcome.get("error"), str):
             return None
-        if type(outcome.get("line")) not in (int, type(None)):
+        if type(outcome.get("line")) not in (int, type(None)) or len(outcome.get("error", "")) > LONGEST_NAME:
             return None
         try:
             plain(outcome.get("value"))

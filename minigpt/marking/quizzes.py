@@ -253,10 +253,14 @@ QUIZZES: dict[str, tuple[Question, ...]] = {
             ),
         ),
         ask(
-            "After *the keys of the cabinet* a model finds *is* likelier than *are*. What has it followed?",
-            right("The nearest noun.", "*cabinet* is one. The noun that counts stands further back."),
+            "After *the keys of the cabinet* a model finds *is* likelier than *are*. Which word does that fit?",
+            right(
+                "The nearest noun.",
+                "*cabinet* is one. The noun that counts stands further back. One case proves no rule: swap the nouns, "
+                "and see whether the verb changes with the nearest.",
+            ),
             wrong("The subject.", "The subject is *keys*, which are many."),
-            wrong("Nothing: it guesses.", "That is possible. Swap the nouns to find out whether its choice moves."),
+            wrong("The first word.", "*The* goes with *is* as well as with *are*: it says nothing of the verb."),
         ),
         ask(
             "Kaplan et al. found that the loss goes with the number of parameters to the power -0.076. With ten times "

@@ -14,8 +14,8 @@ An outcome may hold "changed": True, too: the answer has changed one of its argu
 #: The most numbers that an answer may give back, and the deepest lists.
 MOST_NUMBERS, DEEPEST = 200000, 20
 
-#: So many characters of an exception's message are kept.
-MESSAGE_LENGTH = 300
+#: So many characters of an exception's name and of its message are kept.
+LONGEST_NAME, MESSAGE_LENGTH = 100, 300
 
 
 class Draw:
@@ -192,26 +192,47 @@ def judge(exercise, outcomes, seed=0):
     where = None if exercise.is_value else difference(wanted[first], outcomes[first], exercise.tolerance)
     if where:
         lines.append(f"   {where}")
-    words = likeliest(exercise, wanted, outcomes, first, seed)
+    words = likeliest(exercise, wanted, outcomes, wrong, seed)
     if words:
         lines.append(words)
     return Verdict(False, "\n".join(lines), n - len(wrong), n, words, outcomes[first])
 
 
-def likeliest(exercise, wanted, outcomes, first, seed):
-    """The words for the mistake that does what the answer does in the first case that is wrong, and in most of all."""
+def likeliest(exercise, wanted, outcomes, wrong, seed):
+    """The words for the mistake that does what the answer does.
+
+    One case shows little: different mistakes may give the same number there, or the same exception. So a mistake must
+    do the same in the first two cases that are wrong and in more than half of all that are, and must not be wrong where
+    the answer is right. Exceptions and nan have many causes: if nothing else is the same, all cases must be. Of several
+    mistakes the one counts that does the same most often.
+    """
+    first = wrong[0]
     got = outcomes[first]
     if not exercise.is_value and got.get("value", 0) is None:
-        return "The function gives nothing back: every path through it needs a return."
+        return "The function gives nothing back: every path through it needs a return, and behind it a value, not None."
     best, words, arguments = 0, None, exercise.arguments(seed)
+    right = [i for i in range(len(wanted)) if i not in wrong]
     for mistake in exercise.mistakes:
         made = outcome(mistake.answer, arguments[first], exercise.prepare)
         if same(made, got, exercise.tolerance) and not same(made, wanted[first], exercise.tolerance):
             makes = [outcome(mistake.answer, each, exercise.prepare) for each in arguments]
-            score = sum(same(mine, yours, exercise.tolerance) for mine, yours in zip(makes, outcomes))  # noqa: B905
-            if score > best:
+            agree = [same(mine, yours, exercise.tolerance) for mine, yours in zip(makes, outcomes)]  # noqa: B905
+            score = sum(agree)
+            mostly = all(agree[i] for i in wrong[:2]) and 2 * sum(agree[i] for i in wrong) > len(wrong)
+            shown = all(agree) or any(agree[i] and tells(outcomes[i]) for i in wrong)
+            if mostly and shown and all(agree[i] for i in right) and score > best:
                 best, words = score, mistake.words
     return words
+
+
+def tells(result):
+    """Whether an outcome is more than an exception or nan."""
+    return "error" not in result and not has_nan(result["value"])
+
+
+def has_nan(value):
+    """Whether a plain value is nan, or has nan in it."""
+    return any(map(has_nan, value)) if isinstance(value, list) else value != value
 
 
 # What an answer does
@@ -220,7 +241,7 @@ def likeliest(exercise, wanted, outcomes, first, seed):
 def outcome(answer, arguments, prepare):
     """What an answer gives for plain arguments."""
     given = prepare(arguments)
-    code = getattr(answer, "__code__", None)
+    code = getattr(getattr(answer, "__wrapped__", answer), "__code__", None)
     result = outcome_of(lambda: answer(*given), getattr(code, "co_filename", None))
     try:
         changed = "error" not in result and not same_value(plain(prepare(arguments)), plain(given), 0)
@@ -236,7 +257,11 @@ def outcome_of(call, file=None):
     try:
         return {"value": plain(call())}
     except (Exception, SystemExit) as error:
-        return {"error": type(error).__name__, "line": line_of(error, file), "message": message_of(error)}
+        return {
+            "error": type(error).__name__[:LONGEST_NAME],
+            "line": line_of(error, file),
+            "message": message_of(error),
+        }
 
 
 def message_of(error):

@@ -69,6 +69,11 @@ def same_places(text, source):
     return best
 
 
+def nothing(text, source):
+    """Your list is always empty, even where words are shared."""
+    return []
+
+
 def only_the_length(text, source):
     """You give the length of the run; the run itself is asked for, a list of words."""
     return len(longest_copy(text, source))
@@ -132,11 +137,13 @@ EXERCISE = Exercise(
         Case("a text longer than the source", lambda draw: (_words(draw, 12), _words(draw, 7))),
         Case("an empty text", lambda draw: ([], ["a", "word"])),
         Case("a longer run at the end", lambda draw: _like("a king good night my lord", "king a good night my lord")),
+        Case("the same beginning", lambda draw: _like("good night lady", "good night my sweet lord")),
     ],
     [
         common_words,
         shared_in_text_only,
         with_gaps,
+        nothing,
         same_beginning,
         same_places,
         only_the_length,

@@ -122,6 +122,13 @@ def loss_overflows(logits, targets):
     return -right[targets != IGNORED].log().mean()
 
 
+def loss_of_rounded_shares(logits, targets):
+    """softmax rounds a very small probability to 0, and -ln 0 is ∞. log_softmax gives ln p without that step."""
+    counts = targets != IGNORED
+    shares = logits.softmax(-1).gather(-1, targets.clamp(min=0)[..., None])[..., 0]
+    return -shares[counts].log().mean()
+
+
 def accuracy(logits, targets):
     """The share of the questions to which the likeliest token was right: (B, T, V), (B, T) -> ()."""
     counts = targets != IGNORED
@@ -376,7 +383,8 @@ EXERCISES = [
             Case("B = 2, T = 3, V = 5", questions(2, 3, 5)),
             Case("B = 3, T = 5, V = 4", questions(3, 5, 4)),
             Case("two targets of each row are -100", questions(2, 5, 6, ignored=2)),
-            Case("large scores", questions(2, 3, 4, size=200)),
+            Case("large scores", lambda draw: ([[[100 + draw.number(0, 2), 101.0, 99.0]]], [[draw.whole(0, 2)]])),
+            Case("a very unlikely token", lambda draw: ([[[draw.number(), -200.0, draw.number()]]], [[1]])),
         ],
         [
             loss_summed,
@@ -387,6 +395,7 @@ EXERCISES = [
             loss_log_of_mean,
             loss_counts_the_ignored,
             loss_overflows,
+            loss_of_rounded_shares,
         ],
         prepare=tensors,
     ),
