@@ -24,7 +24,7 @@ CHAPTERS = (
 LESSONS = tuple(
     f"lessons/{name}" for name in ("01_attention", "02_gpt", "03_counting", "04_memory", "05_training", "06_sampling")
 )
-TEXTS = ("book/glossary", "lessons/homework", "book/bibliography")
+TEXTS = ("lessons/teachers", "book/glossary", "lessons/homework", "book/bibliography")
 PAGES = ("book/index", *CHAPTERS, *LESSONS, *TEXTS, "search", "genindex")
 pages = pytest.mark.parametrize("page", PAGES)
 
@@ -386,7 +386,7 @@ def test_a_page_works_under_the_policy_of_the_readme(page, browser, strict_addre
         shown = watched.open(page)
         assert shown.locator("html").get_attribute("data-theme") == "dark"
         if page in WITH_WIDGETS:
-            moved = shown.locator(".mgw").first
+            moved = shown.locator(".mgw:has(input[type=range], .mgw-map)").first
             before = moved.inner_text()
             control = moved.locator('input[type="range"], .mgw-map').first
             control.focus()

@@ -342,6 +342,10 @@ def test_draws_in_javascript_are_distributed_as_the_probabilities(arithmetic):
 # The widgets on the built site, with nothing but the site to be reached
 
 
+#: The first widget of a page that is neither an exercise nor the questions.
+EXPLORER = ".mgw:not(.mgw-quiz):not(:has(.mgw-editor))"
+
+
 @pytest.fixture
 def shown(browser, address):
     """A function that opens a page of the site; everything else is blocked, and anything wrong fails the test."""
@@ -373,7 +377,7 @@ def floats(data):
 
 
 MOVE = """async (moves) => {
-  const root = document.querySelector(".mgw");
+  const root = document.querySelector("EXPLORER");
   const frames = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
   const results = [];
   for (const move of moves) {
@@ -389,7 +393,7 @@ MOVE = """async (moves) => {
     results.push({ sliders, rows, ...root.dataset, text: root.innerText });
   }
   return results;
-}"""
+}""".replace("EXPLORER", EXPLORER)
 
 
 def test_the_state_in_the_page_is_the_models(shipped):
@@ -407,7 +411,7 @@ def test_at_400_random_settings_the_page_shows_pytorchs_probabilities(shown):
     choose = random.Random(1)
     compared = 0
     for text in range(len(state["texts"])):
-        page.locator(".mgw select").select_option(index=text)
+        page.locator(f"{EXPLORER} select").select_option(index=text)
         moves = [
             {"temperature": choose.choice((0, 1, choose.random())), "top_k": choose.choice((1, choose.random() ** 2)),
              "top_p": choose.choice((1, choose.random())), "min_p": choose.choice((0, choose.random() ** 3))}
@@ -443,7 +447,7 @@ def test_at_200_random_settings_the_page_counts_as_python_does(shown):
     choose = random.Random(2)
     names = ("n_layers", "d_model", "n_heads", "vocab_size", "context_length")
     for tied in (True, False):
-        page.locator(".mgw input[type=checkbox]").set_checked(tied)
+        page.locator(f"{EXPLORER} input[type=checkbox]").set_checked(tied)
         moves = [{name: choose.random() for name in names} for _ in range(100)]
         for result in page.evaluate(MOVE, moves):
             sizes = {name: int(value.replace(",", "")) for name, value in result["sliders"].items()}
@@ -464,12 +468,12 @@ def test_presets_are_the_named_configurations(shown):
         )
     page.locator("[data-trait=n_layers]").focus()
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("document.querySelector('.mgw select').value === ''")
+    page.wait_for_function(f"document.querySelector('{EXPLORER} select').value === ''")
 
 
 def test_the_page_shows_where_the_memory_goes(shown):
     page = shown("book/04_memory")
-    root, total = page.locator(".mgw").first, page.locator(".mgw-total")
+    root, total = page.locator(EXPLORER).first, page.locator(".mgw-total")
     homework = CONFIGS["homework"]
     for attention in ("explicit", "fused"):
         root.get_by_label("Attention").select_option(attention)
@@ -492,7 +496,7 @@ def test_the_page_shows_the_heads_weights(shown):
     state = stored_state("book/01_attention", "AttentionExplorer")
     T = len(state["tokens"])
     weights = floats(state["weights"]).view(state["n_layers"], state["n_heads"], T, T)
-    root = page.locator(".mgw").first
+    root = page.locator(EXPLORER).first
     for layer, head in ((1, 2), (3, 3), (4, 1)):
         root.get_by_role("button", name=f"layer {layer}, head {head}").click()
         for position in (0, 5, T - 1):
@@ -509,7 +513,7 @@ def test_the_page_shows_the_heads_weights(shown):
 
 def test_tokens_can_be_hovered_and_walked_over(shown):
     page = shown("book/01_attention")
-    root = page.locator(".mgw").first
+    root = page.locator(EXPLORER).first
     chips = root.locator(".mgw-chip")
     chips.nth(4).hover()
     pressed = "(chip) => chip.getAttribute('aria-pressed') === 'true'"
@@ -529,25 +533,25 @@ def test_tokens_can_be_hovered_and_walked_over(shown):
 @pytest.mark.parametrize("page_name", ["book/03_parameters", "book/06_sampling"])
 def test_every_slider_moves_by_keyboard_mouse_and_touch(page_name, shown):
     page, phone = shown(page_name), shown(page_name, width=360, has_touch=True, is_mobile=True)
-    sliders = page.locator(".mgw input[type=range]")
+    sliders = page.locator(f"{EXPLORER} input[type=range]")
     assert sliders.count() == {"book/03_parameters": 5, "book/06_sampling": 4}[page_name]
     for i in range(sliders.count()):
         slider = sliders.nth(i)
         top, name = int(slider.get_attribute("max")), slider.get_attribute("data-trait")
         assert page.get_by_label(re.compile(slider.evaluate("(s) => s.labels[0].innerText.trim()"))).count()
-        before = page.locator(".mgw").inner_text()
+        before = page.locator(EXPLORER).inner_text()
         slider.focus()
         values = []
         for key in ("Home", "ArrowRight", "ArrowUp", "PageUp", "End", "ArrowLeft"):
             page.keyboard.press(key)
             values.append(int(slider.input_value()))
         assert values[:3] == [0, 1, 2] and values[3] > 2 and values[4:] == [top, top - 1], name
-        page.wait_for_function("(text) => document.querySelector('.mgw').innerText !== text", arg=before)
+        page.wait_for_function(f"(text) => document.querySelector('{EXPLORER}').innerText !== text", arg=before)
         box = slider.bounding_box()
         slider.click(position={"x": 0.3 * box["width"], "y": box["height"] / 2})
         top = int(slider.get_attribute("max"))  # the number of possible heads depends on the width
         assert 0.2 * top <= int(slider.input_value()) <= 0.4 * top, name
-        thumb = phone.locator(".mgw input[type=range]").nth(i)
+        thumb = phone.locator(f"{EXPLORER} input[type=range]").nth(i)
         box = thumb.bounding_box()
         assert box["height"] >= 24
         thumb.tap(position={"x": 0.6 * box["width"], "y": box["height"] / 2})
@@ -556,8 +560,8 @@ def test_every_slider_moves_by_keyboard_mouse_and_touch(page_name, shown):
 
 
 def drawn(page):
-    page.wait_for_function("document.querySelector('.mgw').dataset.drawn === '1000'")
-    return page.locator(".mgw tbody tr").evaluate_all("(rows) => rows.map((r) => Number(r.dataset.drawn))")
+    page.wait_for_function(f"document.querySelector('{EXPLORER}').dataset.drawn === '1000'")
+    return page.locator(f"{EXPLORER} tbody tr").evaluate_all("(rows) => rows.map((r) => Number(r.dataset.drawn))")
 
 
 @pytest.mark.parametrize("motion", ["no-preference", "reduce"])
@@ -568,12 +572,13 @@ def test_a_thousand_draws_can_be_repeated_and_are_gone_when_a_slider_moves(motio
     first = drawn(page)
     assert sum(first) == 1000
     shares = [
-        float(p) for p in page.locator(".mgw tbody tr").evaluate_all("(r) => r.map((x) => x.dataset.probability)")
+        float(p)
+        for p in page.locator(f"{EXPLORER} tbody tr").evaluate_all("(r) => r.map((x) => x.dataset.probability)")
     ]
     assert p_value(torch.tensor(first), torch.tensor(shares)) > 1e-3
     seed.fill("7")
     seed.press("Tab")
-    page.wait_for_function("document.querySelector('.mgw').dataset.drawn === undefined")
+    page.wait_for_function(f"document.querySelector('{EXPLORER}').dataset.drawn === undefined")
     button.click()
     other = drawn(page)
     seed.fill("0")
@@ -582,7 +587,7 @@ def test_a_thousand_draws_can_be_repeated_and_are_gone_when_a_slider_moves(motio
     assert drawn(page) == first != other
     page.locator("[data-trait=temperature]").focus()
     page.keyboard.press("ArrowLeft")
-    page.wait_for_function("document.querySelector('.mgw tbody tr').dataset.drawn === ''")
+    page.wait_for_function(f"document.querySelector('{EXPLORER} tbody tr').dataset.drawn === ''")
     seed.fill("-5")
     seed.press("Tab")
     assert seed.input_value() == "0"
@@ -592,8 +597,8 @@ def test_what_is_cut_is_shown_as_cut(shown):
     page = shown("book/06_sampling")
     page.locator("[data-trait=top_k]").focus()
     page.keyboard.press("Home")
-    page.wait_for_function("document.querySelector('.mgw').dataset.survivors === '1'")
-    rows = page.locator(".mgw tbody tr")
+    page.wait_for_function(f"document.querySelector('{EXPLORER}').dataset.survivors === '1'")
+    rows = page.locator(f"{EXPLORER} tbody tr")
     assert "100.0\N{NO-BREAK SPACE}%" in rows.nth(0).inner_text() and "cut" in rows.nth(1).inner_text()
     assert rows.nth(1).locator(".mgw-cut").bounding_box()["width"] > 3 and rows.nth(0).locator(".mgw-cut").is_hidden()
     assert "mgw-out" in rows.nth(-1).get_attribute("class")
@@ -601,14 +606,15 @@ def test_what_is_cut_is_shown_as_cut(shown):
 
 def test_screen_readers_are_told_once_the_slider_rests(shown):
     page = shown("book/06_sampling")
-    spoken = page.locator(".mgw p[role=status]")
-    said = "document.querySelector('.mgw p[role=status]').textContent"
+    spoken = page.locator(f"{EXPLORER} p[role=status]")
+    said = f"document.querySelector('{EXPLORER} p[role=status]').textContent"
     page.wait_for_timeout(800)
     assert spoken.text_content() == ""  # nobody has touched it yet
     page.locator("[data-trait=top_p]").focus()
     page.evaluate(
         f"window.heard = []; new MutationObserver(() => heard.push({said})).observe("
-        "document.querySelector('.mgw p[role=status]'), { childList: true, characterData: true, subtree: true })"
+        f"document.querySelector('{EXPLORER} p[role=status]'), "
+        "{ childList: true, characterData: true, subtree: true })"
     )
     for _ in range(5):
         page.keyboard.press("ArrowLeft")
@@ -617,7 +623,7 @@ def test_screen_readers_are_told_once_the_slider_rests(shown):
     page.get_by_role("button", name="Draw 1,000").click()
     page.wait_for_function(f"{said}.startsWith('1,000 drawn: ·thee')")
     assert page.evaluate("heard.length") == 2
-    assert page.locator(".mgw output").count() == 0  # each would be a live region of its own
+    assert page.locator(f"{EXPLORER} output").count() == 0  # each would be a live region of its own
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -636,8 +642,7 @@ def test_moved_widgets_are_accessible(scheme, browser, address):
 )
 def test_without_scripts_a_sentence_stands_in(name, words, shown):
     page = shown(f"book/{name}", java_script_enabled=False)
-    assert page.locator(".mg-no-script").first.is_visible()
-    assert words in page.locator(".mg-no-script").first.inner_text()
+    assert page.locator(".mg-no-script", has_text=words).first.is_visible()
 
 
 # What goes wrong is said: on a small site of its own
