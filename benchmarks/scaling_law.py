@@ -2,21 +2,21 @@
 
 Four sizes read equally many tokens; one size reads four numbers of tokens. Everything else is held: text, tokenizer,
 context, batch, learning rate and its schedule, which always ends with the run. No dropout. Results, in bits per byte on
-the three held-out plays and in nats a token, go to results/scaling_law.json. What stands there already is kept.
+the three held-out plays and in nats a token, go to minigpt/results/scaling_law.json. What stands there already is kept.
 """
 
 import argparse
-import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from store import RESULTS, measured_on, store
+from store import measured_on, store
 
 from minigpt import CONFIGS
 from minigpt.data import prepare
 from minigpt.parameters import params_by_group
+from minigpt.results import stored
 from minigpt.train import TrainConfig, train
 
 #: Layers, width and heads of each size, from small to large.
@@ -31,8 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     torch.set_num_threads(parser.parse_args().threads)
-    file = RESULTS / "scaling_law.json"
-    results = json.loads(file.read_text())["results"] if file.exists() else []
+    results = stored("scaling_law")["results"]
     done = {(row["n_layers"], row["d_model"], row["n_heads"], row["steps"]) for row in results}
     with tempfile.TemporaryDirectory() as folder:
         data = prepare("shakespeare", Path(folder) / "plays", VOCABULARY)
