@@ -1,6 +1,6 @@
 # make site    the course as web pages      make chapters   execute all chapters, store their outputs
 # make serve   look at it in a browser      make machines   execute them as on other processors, and compare
-# make check   the quick tests              make bench      measure speed and quality, write benchmarks/results
+# make check   the quick tests              make bench      measure speed and quality, write minigpt/results
 # make test    all of them: prove it        make clean      throw away what was built
 # make lint    how the code is written      make lessons    the learner's and the solved notebooks, from their masters
 BIN := .venv/bin

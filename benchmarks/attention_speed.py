@@ -1,8 +1,8 @@
 """Which way to compute attention is faster? python benchmarks/attention_speed.py
 
 A layer of attention runs forward and backward, by PyTorch's fused kernel and by the formula in turns, in 32 and
-in 16 bits, at several shapes. Results go to results/attention_speed.json: the medians of the milliseconds, and of
-the ratio within a turn. `minigpt.attention` chooses the faster way by these results.
+in 16 bits, at several shapes. Results go to minigpt/results/attention_speed.json: the medians of the milliseconds, and
+of the ratio within a turn. `minigpt.attention` chooses the faster way by these results.
 """
 
 import statistics

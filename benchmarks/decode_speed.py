@@ -6,7 +6,7 @@ Both continue the same prompt with a key-value cache, in turns, and must write t
 limit: the time for a token can't be shorter than the time to read its bytes, which are every weight once (of the
 position embedding one row) and the keys and values so far. It is measured by summing up a tensor of as many bytes,
 over and over: what fits into the processor's caches is read from there, as the weights are. Results go to
-results/decode_speed.json.
+minigpt/results/decode_speed.json.
 """
 
 import argparse

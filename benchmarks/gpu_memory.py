@@ -11,7 +11,7 @@ So reserved - allocated is the unused memory between tensors (fragmentation), an
 the CUDA context and of libraries that ask the driver themselves. The workspace is measured, too: it is what is still
 allocated after the step, less the parameters, the optimizer's states and the batch. No other program may use the GPU
 at the same time. If a case doesn't fit, the results say so. The benchmark needs nvidia-smi, uses the first GPU, and
-writes results/gpu_memory.json.
+writes minigpt/results/gpu_memory.json.
 
 Without a GPU it says so and writes nothing; --list shows the cases and their predictions on any machine.
 """

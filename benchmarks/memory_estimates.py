@@ -3,8 +3,8 @@
 The case is one sequence of 1,024 tokens in 32 bits with AdamW; each program is used as its documentation says. The
 programs are not among the course's packages: pip install accelerate transformers torchinfo gpu-estimator deepspeed,
 in a separate environment. FOLDER is a copy of github.com/EleutherAI/cookbook. Results go to
-results/memory_estimates.json. Chapter 4 computes the same figures from each program's formula, and a test compares
-the two.
+minigpt/results/memory_estimates.json. Chapter 4 computes the same figures from each program's formula, and a
+test compares the two.
 """
 
 import argparse

@@ -10,7 +10,7 @@ page's own thread, with a stand-in for what a worker calls `self`; the same with
 Where a browser or a page's policy refuses WebAssembly, a loop in JavaScript multiplies: it is timed, too.
 
 Beside it, PyTorch reads the same file in Python, and all of them must write the same text. What was hoped for is
-printed beside the results. Results go to results/page_model.json.
+printed beside the results. Results go to minigpt/results/page_model.json.
 """
 
 import argparse

@@ -5,7 +5,7 @@ the model as it is in the page an ONNX file, in 32 bits, and in 8 (there the pro
 and values of earlier positions are inputs and outputs. All is timed as in page_model.py, in turns, with one thread of
 WebAssembly: more need headers that many hosts of pages don't send. The bytes of the model and of the runtime are there
 when the clock starts. All read the text that minigpt writes; how many of its tokens they would have drawn, too, is
-stored. Results go to results/page_model_onnx.json.
+stored. Results go to minigpt/results/page_model_onnx.json.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
 The model that comes with the package predicts each of the held-out plays, then all of them one after the other, as
 chapter 5 has it. It does so twice: as it is, and as it is in the page, its matrices through 8 bits and back. Results,
-in bits per byte, go to results/quantization.json.
+in bits per byte, go to minigpt/results/quantization.json.
 """
 
 import argparse

@@ -6,13 +6,11 @@ import platform
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 
 import torch
 
 from minigpt.files import write_files
-
-RESULTS = Path(__file__).parent / "results"
+from minigpt.results import FOLDER
 
 
 def measured_on(**more) -> dict:
@@ -27,9 +25,9 @@ def measured_on(**more) -> dict:
 
 
 def store(name: str, where: dict, results: list[dict]) -> None:
-    """Write results/NAME.json, all of it or nothing; `where` is what measured_on() says."""
+    """Write minigpt/results/NAME.json, all of it or nothing; `where` is what measured_on() says."""
     text = json.dumps({"measured_on": where, "results": results}, indent=1) + "\n"
-    write_files({RESULTS / f"{name}.json": lambda path: path.write_text(text, encoding="utf-8")})
+    write_files({FOLDER / f"{name}.json": lambda path: path.write_text(text, encoding="utf-8")})
 
 
 def apart(function: Callable, *arguments):

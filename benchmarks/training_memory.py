@@ -2,18 +2,18 @@
 
 The model is the homework's (301,771,520 parameters), at 1 x 1,024 tokens in float32, on random tokens. Each case does
 two steps in a process of its own; the second runs under PyTorch's profiler, which sees every allocation. A case needs
-some 10 GB of memory and a minute or two. Results go to results/training_memory.json. --case NAME measures only that
-case, and keeps the others in the file if they were measured on such a machine.
+some 10 GB of memory and a minute or two. Results go to minigpt/results/training_memory.json. --case NAME measures only
+that case, and keeps the others in the file if they were measured on such a machine.
 """
 
 import argparse
-import json
 
-from store import RESULTS, apart, measured_on, store
+from store import apart, measured_on, store
 
 from minigpt import CONFIGS
 from minigpt.memory import training_memory
 from minigpt.memory.measured import MeasuredStep, trace
+from minigpt.results import stored
 
 #: For each case its name, the dropout, and further arguments of the step.
 CASES = {
@@ -43,11 +43,10 @@ def measure(name: str) -> dict:
     }
 
 
-def stored(where: dict) -> dict[str, dict]:
+def kept(where: dict) -> dict[str, dict]:
     """The stored rows, by case, if they were measured on such a machine with the same versions; else {}."""
-    path = RESULTS / "training_memory.json"
-    stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"measured_on": None}
-    return {row["case"]: row for row in stored["results"]} if stored["measured_on"] == where else {}
+    before = stored("training_memory")
+    return {row["case"]: row for row in before["results"]} if before["measured_on"] == where else {}
 
 
 def main() -> None:
@@ -55,7 +54,7 @@ def main() -> None:
     parser.add_argument("--case", choices=CASES, help="measure only this one")
     case = parser.parse_args().case
     where = measured_on(allocator="CPU, torch.profiler with profile_memory=True")
-    rows = stored(where)
+    rows = kept(where)
     for name in [case] if case else CASES:
         rows[name] = apart(measure, name)
         print(rows[name], flush=True)

@@ -9,7 +9,7 @@ AdamW, clearing the gradients; ours is `Trainer.step`. nanoGPT's model.py is use
 its configure_optimizers makes for a CPU. Hugging Face's GPT2LMHeadModel is used with scaled_dot_product_attention,
 its own loss from labels, and plain torch.optim.AdamW, as in its example run_clm_no_trainer.py. Both run once more
 with our fused AdamW. Each case runs in float32 and, under autocast, in bfloat16. The ratios are medians over rounds
-of the ratio within a round. Results go to results/training_speed.json.
+of the ratio within a round. Results go to minigpt/results/training_speed.json.
 """
 
 import argparse

@@ -3,7 +3,7 @@
 Each widget is opened in headless Chromium, on a page of its own like those of the site, and its controls are used at
 random. What the page does is timed: the handlers of the input event, the redraw in the next frame, and the layout
 after it. Waiting for that frame is not counted. Each widget is timed once at the machine's speed, and once with
-Chromium's processor throttling at 4 (roughly a phone). Results go to results/widget_redraw.json.
+Chromium's processor throttling at 4 (roughly a phone). Results go to minigpt/results/widget_redraw.json.
 """
 
 import base64

@@ -28,6 +28,7 @@ from minigpt.memory import (
 )
 from minigpt.memory.measured import PHASES, MeasuredStep, saved_by_forward, trace
 from minigpt.parameters import count_params, parameter_shapes
+from minigpt.results import stored
 
 HOMEWORK = CONFIGS["homework"]
 
@@ -255,7 +256,7 @@ def test_the_homeworks_real_step(name):
 
 
 def test_the_stored_measurement_is_todays_prediction():
-    results = json.loads((ROOT / "benchmarks/results/training_memory.json").read_text(encoding="utf-8"))["results"]
+    results = stored("training_memory")["results"]
     assert "explicit attention" in [row["case"] for row in results]
     for row in results:
         dropout, how = training_memory_benchmark.CASES[row["case"]]
