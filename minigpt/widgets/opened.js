@@ -173,6 +173,9 @@ export function openedToken(engine, root) {
     const shown = { step: pane.steps[place], settings: pane.settings, place, opened, looked };
     const { sentence, name, distribution } = fill(panel, shown, inkOn(root), pane.view, closeAndReturn);
     panel.hidden = false;
+    // On a phone it may stand below what is seen, and nothing would seem to have happened.
+    const isBelow = panel.getBoundingClientRect().top > innerHeight - 60;
+    if (isBelow && matchMedia("(pointer: coarse)").matches) panel.scrollIntoView({ block: "nearest" });
     spoken.textContent = `Token ${number(place + 1)}, ${name}. ${sentence}`;
     Object.assign(panel.dataset, { token: shown.step.token, rank: distribution.rank, probability: distribution.p });
   };

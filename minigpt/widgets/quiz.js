@@ -38,6 +38,7 @@ function fieldOf({ text, answers }, number, answered) {
   const forget = () => {
     why.className = "mgw-why";
     why.replaceChildren();
+    answered(false);
   };
   options.forEach(({ input }) => input.addEventListener("change", forget));
   const legend = element("legend", {}, element("strong", {}, `${number}. `), ...marked(text));
@@ -55,7 +56,7 @@ export default {
     const say = () => (score.textContent = `${right.filter(Boolean).length} of ${right.length} right`);
     const fields = questions.map((question, i) =>
       fieldOf(question, i + 1, (isRight) => {
-        right[i] ||= isRight;
+        right[i] = isRight;
         say();
       }),
     );

@@ -5,7 +5,7 @@ import math
 from minigpt.marking.verdict import Case, Exercise
 
 TASK = """A model gives every possible next token a score, any number. Turn the scores into shares: each is positive,
-together they are 1, and one more in score makes a share e ≈ 2.718 times as large."""
+together they are 1, and a score that is larger by one gets a share that is e ≈ 2.718 times as large."""
 
 HINTS = [
     "math.exp(score) makes every score positive. What do all of these numbers add up to?",
