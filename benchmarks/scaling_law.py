@@ -7,7 +7,6 @@ the three held-out plays and in nats a token, go to minigpt/results/scaling_law.
 
 import argparse
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -39,8 +38,7 @@ def main() -> None:
             if (*size, steps) in done:
                 continue
             n_layers, d_model, n_heads = size
-            config = replace(
-                CONFIGS["shakespeare"],
+            config = CONFIGS["shakespeare"].but(
                 vocab_size=VOCABULARY,
                 context_length=CONTEXT,
                 d_model=d_model,
