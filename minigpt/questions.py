@@ -205,7 +205,7 @@ def two_nouns(reader: Reader, middle: str) -> Astray:
             for subject in numbers
             for other in numbers
         ]
-    ).unflatten(0, (2, 2))  # (subject's number, the other's, pairs)
+    ).unflatten(0, (2, 2))  # by the subject's number, the other's, and the pair
     right = torch.stack((odds[0] < 0, odds[1] > 0)).double().mean(-1)
     return Astray(
         tuple(right[[0, 1], [0, 1]].tolist()),

@@ -1,5 +1,4 @@
 import ast
-import json
 import math
 import re
 from contextlib import nullcontext
@@ -604,8 +603,7 @@ def test_the_estimates_of_others_are_what_their_programs_say():
     for function in ast.parse(cell).body:
         if isinstance(function, ast.FunctionDef):
             exec(ast.unparse(function), names)  # noqa: S102 (the chapter's own)
-    results = json.loads((ROOT / "benchmarks" / "results" / "memory_estimates.json").read_text(encoding="utf-8"))
-    measured = {row["program"]: row for row in results["results"]}
+    measured = {row["program"]: row for row in stored("memory_estimates")["results"]}
     for program in ("accelerate", "torchinfo", "gpu-estimator", "deepspeed"):
         assert names[f"{program.replace('-', '_')}_estimate"]() == measured.pop(program)["bytes"]
     for program, weight_bytes in (("mixed", 2), ("32 bits", 4)):
