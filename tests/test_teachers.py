@@ -98,6 +98,19 @@ def test_notebooks_without_answers_are_handed_out(copy):
         assert "<summary>Answer" not in path.read_text(encoding="utf-8")
 
 
+def test_the_site_has_chapters_without_answers_to_download(site):
+    links = [a["href"] for a in soup(site / "lessons" / "homework.html").select("a[download]")]
+    chapters = sorted((ROOT / "book").glob("[0-9]*.ipynb"))
+    assert [Path(link).name for link in links if "handouts" in link] == [path.name for path in chapters]
+    for path in chapters:
+        copied = site / "_static" / "handouts" / path.name
+        notebook = nbformat.read(copied, as_version=4)
+        nbformat.validate(notebook)
+        text = copied.read_text(encoding="utf-8")
+        assert "<summary>Answer" not in text and "<!--=" not in text and len(text) < 100_000
+        assert "Exercises" in text and not any(cell.get("outputs") for cell in notebook.cells)
+
+
 @pytest.mark.long
 def test_a_class_and_a_single_submission_are_marked(copy):
     folder, run = copy

@@ -171,6 +171,21 @@ def write_assets(app: Sphinx, error) -> None:
     draw_social_card(static / "social-card.png")
     write_models(static / "models")
     write_python(static / "python")
+    write_handouts(Path(app.srcdir) / "book", static / "handouts")
+
+
+def write_handouts(book: Path, folder: Path) -> None:
+    """Write a copy of each chapter to work in: without its answers, and without outputs, which its cells print."""
+    folder.mkdir(exist_ok=True)
+    for path in sorted(book.glob("[0-9]*.ipynb")):
+        notebook = without_answers(json.loads(path.read_text(encoding="utf-8")))
+        for stale in ("widgets", "outputs_crc32"):
+            notebook["metadata"].pop(stale, None)
+        for cell in notebook["cells"]:
+            cell["source"] = without_bindings(cell["source"]) if cell["cell_type"] == "markdown" else cell["source"]
+            if cell["cell_type"] == "code":
+                cell["outputs"], cell["execution_count"] = [], None
+        (folder / path.name).write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write_models(folder: Path) -> None:
