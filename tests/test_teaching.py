@@ -123,6 +123,8 @@ def test_chapters_can_be_left_out_and_nothing_else_is_lost(shortened, site):
         if name == "book/bibliography.html":  # lists what is cited
             continue
         before, now = article(site / name), article(built / name)
+        copies = [[a["href"] for p in page.select(".mg-handouts") for a in p.extract()("a")] for page in (before, now)]
+        assert copies[1] == [a for a in copies[0] if f"book/{Path(a).stem}" not in left_out], name
         assert now.get_text().split() == before.get_text().split(), name
         addresses = [[a["href"] for a in page.find_all("a", href=True)] for page in (before, now)]
         targets = [os.path.normpath(Path(name).parent / a.partition("#")[0]) for a in addresses[0]]

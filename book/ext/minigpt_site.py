@@ -171,13 +171,30 @@ def write_assets(app: Sphinx, error) -> None:
     draw_social_card(static / "social-card.png")
     write_models(static / "models")
     write_python(static / "python")
-    write_handouts(Path(app.srcdir) / "book", static / "handouts")
+    write_handouts([Path(app.env.doc2path(name)) for name in chapters_of(app)], static / "handouts")
 
 
-def write_handouts(book: Path, folder: Path) -> None:
+def chapters_of(app: Sphinx) -> list[str]:
+    """The pages that are chapters, in their order; those that are left out are not among them."""
+    return sorted(name for name in app.env.all_docs if re.fullmatch(r"book/\d\d_\w+", name))
+
+
+def link_handouts(app: Sphinx, pagename, templatename, context, doctree) -> None:
+    """Fill the place for them with links to the chapters' copies without answers."""
+    place = '<p class="mg-handouts"></p>'
+    if place in context.get("body", ""):
+        links = " ".join(
+            f'<a href="{context["pathto"](f"_static/handouts/{Path(name).name}.ipynb", 1)}" download>'
+            f"{escape(Path(name).name)}.ipynb</a>"
+            for name in chapters_of(app)
+        )
+        context["body"] = context["body"].replace(place, f'<p class="mg-handouts">{links}</p>')
+
+
+def write_handouts(chapters: list[Path], folder: Path) -> None:
     """Write a copy of each chapter to work in: without its answers, and without outputs, which its cells print."""
     folder.mkdir(exist_ok=True)
-    for path in sorted(book.glob("[0-9]*.ipynb")):
+    for path in chapters:
         notebook = without_answers(json.loads(path.read_text(encoding="utf-8")))
         for stale in ("widgets", "outputs_crc32"):
             notebook["metadata"].pop(stale, None)
@@ -302,6 +319,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("source-read", drop_bindings)
     app.connect("html-page-context", say_that_there_is_no_address)
     app.connect("html-page-context", give_widgets_a_stand_in, priority=900)
+    app.connect("html-page-context", link_handouts, priority=900)
     app.connect("html-page-context", drop_thebe, priority=900)
     app.connect("build-finished", write_assets)
     app.connect("build-finished", move_scripts_out)
